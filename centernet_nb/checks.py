@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['CenterNetError', 'DataError', 'CheckpointError', 'DownloadError', 'check_images', 'check_objects']
 
-# %% ../nbs/toolbox/checks.ipynb #30473dc4
+# %% ../nbs/toolbox/checks.ipynb #dd732ed4
 import torch
 
-# %% ../nbs/toolbox/checks.ipynb #9e584316
+# %% ../nbs/toolbox/checks.ipynb #a0199685
 class CenterNetError(ValueError):
     "What this package raises when it is given something it cannot use; `except CenterNetError` catches every kind"
 
@@ -21,14 +21,13 @@ class CheckpointError(CenterNetError):
 class DownloadError(CenterNetError):
     "Something that had to come over the network and did not"
 
-# %% ../nbs/toolbox/checks.ipynb #24a8c2bb
+# %% ../nbs/toolbox/checks.ipynb #07bcd8c9
 def _tracing(): return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
-# %% ../nbs/toolbox/checks.ipynb #8b9eb28b
 def check_images(
     x, # float `[B, 3, H, W]`, normalised RGB; H and W multiples of 32, B may be 0
 ): # `x` itself, untouched
-    "Refuse what is not a batch of images: TypeError for the wrong kind of thing, `DataError` for the wrong shape"
+    "Refuse what is not a batch of images: `TypeError` for the wrong kind of thing, `DataError` for the wrong shape"
     if _tracing(): return x
     if not isinstance(x, torch.Tensor): raise TypeError(f"images must be a torch tensor, not {type(x).__name__}")
     if not x.is_floating_point():
@@ -45,11 +44,11 @@ def check_images(
         raise DataError(f"images are {h} x {w} pixels, and both sides must be multiples of 32: pad or resize to {near[0]} x {near[1]}")
     return x
 
-# %% ../nbs/toolbox/checks.ipynb #13ba9960
+# %% ../nbs/toolbox/checks.ipynb #5e71d26b
 _COLUMNS = "y", "x", "h", "w", "class", "confidence"
 
 def _bad_cells(o, num_classes):
-    "One mask per rule, each bool `[B, N, 6]`: true where the value breaks it"
+    "bool `[B, N, 6]`: true where a value breaks the rule of its column"
     cls, conf = o[..., 4], o[..., 5]
     top = float("inf") if num_classes is None else num_classes - 1
     bad = ~torch.isfinite(o)
@@ -58,10 +57,10 @@ def _bad_cells(o, num_classes):
     bad[..., 5] |= (conf != 0) & (conf != 1)
     return bad
 
-# %% ../nbs/toolbox/checks.ipynb #ad07ed84
+# %% ../nbs/toolbox/checks.ipynb #9d3a85ec
 def check_objects(
-    objects, # float32 or float64 `[B, N, 6]`, rows `(y, x, h, w, class, confidence)`; N may be 0
-    num_classes=None, # int: classes must be under it; None: not checked
+    objects, # float32 or float64 `[B, N, 6]`, rows `(y, x, h, w, class, confidence)`; B and N may be 0
+    num_classes=None, # int: classes must lie under it; None: any class from 0
 ): # `objects` itself, untouched
     "Refuse objects that cannot be ground truth: `TypeError` for the wrong kind of thing, `DataError` naming the row and the value"
     if _tracing(): return objects
@@ -71,11 +70,10 @@ def check_objects(
     if objects.ndim != 3 or objects.shape[2] != 6:
         raise DataError(f"objects have shape {list(objects.shape)} instead of [B, N, 6], rows (y, x, h, w, class, confidence)")
     bad = _bad_cells(objects, num_classes)
-    if not bad.any(): return objects           # the one synchronisation with the device
+    if not bad.any(): return objects           # the one wait for the device
     b, n, column = bad.nonzero()[0].tolist()
-    value = objects[b, n, column].item()
-    rule = {"y": "a finite number", "x": "a finite number", "h": "finite and not negative", "w": "finite and not negative",
-            "class": "a whole number from 0" + ("" if num_classes is None else f" to {num_classes - 1}"),
-            "confidence": "1 for an object or 0 for a padding row"}[_COLUMNS[column]]
-    raise DataError(f"objects[{b}, {n}] has {_COLUMNS[column]} {value:g}, which must be {rule}; the row is "
-                    f"{[round(v, 2) for v in objects[b, n].tolist()]}")
+    top = "" if num_classes is None else f" to {num_classes - 1}"
+    rule = ["a finite number", "a finite number", "finite and not negative", "finite and not negative", f"a whole number from 0{top}",
+            "1 for an object or 0 for a padding row"][column]
+    raise DataError(f"objects[{b}, {n}] has {_COLUMNS[column]} {objects[b, n, column].item():g}, which must be {rule}; "
+                    f"the whole row is {[round(v, 2) for v in objects[b, n].tolist()]}")
