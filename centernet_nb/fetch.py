@@ -135,14 +135,15 @@ def _wrong(path, sha256, md5, verify):
             if verify(path) is False: return "it did not pass the check"
         except Exception as e: return f"it did not pass the check ({e})"
 
-# %% ../nbs/toolbox/fetch.ipynb #e331dd32
+# %% ../nbs/toolbox/fetch.ipynb #19a4ccea
 def _attempt(url, part, tag, sure, size_limit, timeout, allow_http, bar):
     "One try; what may pass becomes `_Again`"
     try:
         answer, start, total = _answer(url, part, tag, sure, timeout, allow_http)
         with answer:
             mark = answer.headers.get('ETag') or answer.headers.get('Last-Modified') or ''
-            tag.write_text('' if mark.startswith('W/') else mark)
+            tag.unlink(missing_ok=True)
+            if mark and not mark.startswith('W/'): tag.write_text(mark)
             _receive(answer, part, start, total, size_limit, bar)
     except (http.client.HTTPException, ConnectionError, TimeoutError) as e: raise _Again(f"the connection broke ({type(e).__name__})") from e
     except urllib.error.URLError as e:
@@ -189,7 +190,7 @@ def download(
         _persist(url, path, part, tag, (sha256, md5, verify), retries, backoff, (size_limit, timeout, allow_http, bar))
     return path
 
-# %% ../nbs/toolbox/fetch.ipynb #f30d55f9
+# %% ../nbs/toolbox/fetch.ipynb #3ced67a6
 def _persist(url, path, part, tag, checks, retries, backoff, how):
     "Try until the file is whole and right, or `retries` failures in a row have brought no progress"
     failures, best = 0, 0
@@ -197,7 +198,7 @@ def _persist(url, path, part, tag, checks, retries, backoff, how):
         try:
             _attempt(url, part, tag, any(checks[:2]), *how)
             if (why := _wrong(part, *checks)) is None: break
-            part.unlink()
+            part.unlink(), tag.unlink(missing_ok=True)
             raise _Again(why)
         except _Again as e:
             have = part.stat().st_size if part.exists() else 0
