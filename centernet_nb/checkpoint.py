@@ -5,42 +5,30 @@
 # %% auto #0
 __all__ = ['check_plain', 'save_tensors', 'load_tensors']
 
-# %% ../nbs/toolbox/checkpoint.ipynb #e084ade6
-import errno, os, re, shutil, time, zipfile
+# %% ../nbs/toolbox/checkpoint.ipynb #1386facb
+import errno, glob, os, re, shutil, sys, time, warnings, zipfile
 from collections import OrderedDict
 from pathlib import Path
 import torch
 from .checks import CheckpointError
 
-# %% ../nbs/toolbox/checkpoint.ipynb #33d8d2c2
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device)
-
-def check_plain(
-    obj, # What is to be saved: tensors, numbers and strings in dicts, lists, tuples and sets
-    where="checkpoint", # How the messages call it
-):
-    "Refuse, by its place, anything that `load_tensors` would refuse to read back"
-    if type(obj) in (dict, OrderedDict):
-        for k, v in obj.items(): check_plain(k, f"a key of {where}"); check_plain(v, f"{where}[{k!r}]")
-    elif type(obj) in (list, tuple, set):
-        for i, v in enumerate(obj): check_plain(v, f"{where}[{i}]")
-    elif type(obj) not in _PLAIN:
-        raise CheckpointError(f"{where} is a {type(obj).__module__}.{type(obj).__name__}: only tensors, numbers, strings and "
-                              "dicts or lists of them can be read back; turn it into one of these")
-
-# %% ../nbs/toolbox/checkpoint.ipynb #cc966da1
-_REMEDY = {errno.ENOSPC: "the disk is full, make room", errno.EDQUOT: "the disk quota is used up, make room",
-           errno.EROFS: "the folder is read-only, choose another", errno.EACCES: "the folder may not be written to, choose another",
-           errno.EPERM: "the folder may not be written to, choose another", errno.ENOENT: "the folder does not exist, make it first",
-           errno.ENOTDIR: "its folder is a file, choose another", errno.EISDIR: "this is a folder, choose a file's name"}
-
+# %% ../nbs/toolbox/checkpoint.ipynb #74b8dce9
 def _sweep(path):
-    "Remove the half files that killed writers left: those not written to for ten minutes"
-    for old in path.parent.glob(f".{path.name}.*.part"):
+    "Remove the half files that killed writers of `path` left: those not written to for ten minutes"
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         try:
             if time.time() - old.stat().st_mtime > 600: old.unlink()
         except OSError: pass                   # another process was quicker
 
+def _sync_folder(folder):
+    "Make the renames in `folder` outlive a power cut, where the system can (Windows can't)"
+    try: fd = os.open(folder, os.O_RDONLY)
+    except OSError: return
+    try: os.fsync(fd)
+    except OSError: pass
+    finally: os.close(fd)
+
+# %% ../nbs/toolbox/checkpoint.ipynb #9230ee5a
 def _keep(path):
     "Give the file at `path` a second name, `NAME.prev.SUFFIX`; at no moment is the first name missing"
     prev = path.with_suffix(".prev" + path.suffix)
@@ -50,62 +38,91 @@ def _keep(path):
     except OSError: shutil.copyfile(path, aside)        # file systems without hard links
     os.replace(aside, prev)
 
-def _sync_folder(folder):
-    "Make the renames in `folder` outlive a power cut, where the system can (not on Windows)"
-    try: fd = os.open(folder, os.O_RDONLY)
-    except OSError: return
-    try: os.fsync(fd)
-    except OSError: pass
-    finally: os.close(fd)
+# %% ../nbs/toolbox/checkpoint.ipynb #8d0a4390
+_REMEDY = {errno.ENOSPC: "the disk is full, make room", errno.EDQUOT: "the disk quota is used up, make room",
+           errno.EFBIG: "the file is larger than this system allows", errno.EROFS: "the folder is read-only, choose another",
+           errno.EACCES: "the folder may not be written to, choose another", errno.EPERM: "the folder may not be written to, choose another",
+           errno.ENOENT: "the folder does not exist, make it first", errno.ENOTDIR: "its folder is a file, choose another",
+           errno.EISDIR: "this is a folder, choose a file's name"}
 
-# %% ../nbs/toolbox/checkpoint.ipynb #a5addc80
+def _first_cause(e, before=None):
+    "The error that led to `e`, but nothing from `before`, which was being handled already when it all began"
+    while e.__context__ not in (None, before): e = e.__context__
+    return e
+
+# %% ../nbs/toolbox/checkpoint.ipynb #dd17307e
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype, torch.device)
+
+def check_plain(
+    obj, # What is to be saved: tensors, numbers and strings, in dicts, lists, tuples and sets
+    where="checkpoint", # How the message calls it
+):
+    "Refuse, naming its place, whatever `load_tensors` could not read back"
+    if type(obj) in (dict, OrderedDict):
+        for k, v in obj.items():
+            check_plain(k, f"a key of {where}")
+            check_plain(v, f"{where}[{k!r}]")
+    elif type(obj) in (list, tuple, set):
+        for i, v in enumerate(obj): check_plain(v, f"{where}[{i}]")
+    elif type(obj) not in _PLAIN:
+        raise CheckpointError(f"{where} is a {type(obj).__module__}.{type(obj).__name__}, and only tensors, numbers, strings and dicts "
+                              "or lists of them can be read back: turn it into one of these")
+
+# %% ../nbs/toolbox/checkpoint.ipynb #8a2d650a
 def save_tensors(
-    obj, # Tensors, numbers and strings in dicts, lists, tuples
-    path, # File to write; it holds the old contents or the new, never a part
+    obj, # Tensors, numbers and strings, in dicts, lists, tuples and sets
+    path, # File to write; at any moment it holds the old contents or the new, never a part
     keep_previous=False, # Keep what `path` held before as `NAME.prev.SUFFIX`
 ): # The path
     "Write `obj` beside `path`, flush it to the disk, and only then give it the name; `CheckpointError` with the remedy if that fails"
-    path = Path(path)
     check_plain(obj)
+    path, before = Path(path), sys.exc_info()[1]
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _sweep(path)
-        with open(part, "wb") as f:
+        with part.open("wb") as f:
             torch.save(obj, f)
             f.flush(); os.fsync(f.fileno())
         if keep_previous and path.exists(): _keep(path)
         os.replace(part, path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as e:       # torch reports a full disk as a RuntimeError
-        reason = _REMEDY.get(getattr(e, "errno", None), str(e).split("\n")[0])
-        raise CheckpointError(f"could not save {path.name}: {reason}; what it held before is untouched") from e
-    finally: part.unlink(missing_ok=True)      # gone already when all went well; Ctrl-C comes by here too
+    except (OSError, RuntimeError) as e:
+        cause = _first_cause(e, before)
+        if not isinstance(cause, Exception): raise cause        # Ctrl-C stays Ctrl-C
+        reason = _REMEDY.get(getattr(cause, "errno", None), str(cause).split("\n")[0])
+        raise CheckpointError(f"could not save {path.name}: {reason}; what that name held before is untouched") from cause
+    finally:
+        if part.exists(): part.unlink()        # gone already when all went well; Ctrl-C comes by here too
     return path
 
-# %% ../nbs/toolbox/checkpoint.ipynb #75db7b9e
+# %% ../nbs/toolbox/checkpoint.ipynb #f02f435e
 def _check_archive(path):
-    "Refuse an archive that is torn, altered, or would unpack to more than its own size"
-    if not zipfile.is_zipfile(path): return    # torch's older format; torch.load judges it
+    "Refuse an archive that was altered, or would unpack to more than its own size (`torch.save` doesn't compress)"
+    if not zipfile.is_zipfile(path): return    # torch's older format, or no checkpoint: torch.load will see
     with zipfile.ZipFile(path) as z:
-        if sum(i.file_size for i in z.infolist()) > path.stat().st_size: raise CheckpointError("it would unpack to more than its own size")
-        torn = z.testzip()
-    if torn: raise CheckpointError(f"its part {torn.split('/', 1)[-1]} was altered after it was written (checksum)")
+        if sum(part.file_size for part in z.infolist()) > path.stat().st_size: raise CheckpointError("it would unpack to more than its own size")
+        bad = z.testzip()
+    if bad: raise CheckpointError(f"its part {bad.split('/', 1)[-1]} was altered after it was written")
 
-# %% ../nbs/toolbox/checkpoint.ipynb #ca02d69e
+# %% ../nbs/toolbox/checkpoint.ipynb #bf0c156c
 def load_tensors(
     path, # File that `save_tensors` or `torch.save` wrote
     map_location="cpu", # Device the tensors go to
 ): # What was saved
-    "Read tensors, numbers and strings, and nothing else: code in the file never runs; `CheckpointError` names the file and the remedy"
+    "Read tensors, numbers and strings and nothing else: code in the file never runs; `CheckpointError` names the file and the remedy"
     path = Path(path)
-    if not path.exists(): raise CheckpointError(f"there is no file {path.name} in that folder: check the path")
     if path.is_dir(): raise CheckpointError(f"{path.name} is a folder: name the file in it")
+    if not path.exists(): raise CheckpointError(f"there is no file {path.name} in the folder {path.parent.name or '.'}: check the path")
+    if isinstance(map_location, (str, torch.device)): torch.empty(0, device=map_location)  # an absent device speaks for itself
     try:
         _check_archive(path)
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")    # about old pickle protocols; the error below is clearer
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except CheckpointError as e: reason = str(e)
+    except PermissionError: reason = "it may not be read"
+    except torch.cuda.OutOfMemoryError: raise
     except Exception as e:
-        if isinstance(e, OSError) and e.errno == errno.EACCES: raise CheckpointError(f"{path.name} may not be read: check its permissions") from None
-        code = re.search(r"GLOBAL (\S+)|[Uu]nsupported (?:global|class|operand)[^\w]*(\S+)", str(e))
-        if code: reason = f"it holds more than tensors ({code[1] or code[2]}), and that could run code; nothing of it was run"
-        else: reason = str(e).split("\n")[0] if isinstance(e, CheckpointError) else "it is torn or no checkpoint at all"
+        code = re.search(r"GLOBAL (\S+)", str(e))
+        reason = f"it holds {code[1]}, which is no tensor and could run code (nothing of it was run)" if code else "it is torn, or no checkpoint"
     raise CheckpointError(f"{path.name} cannot be loaded: {reason}; take the previous checkpoint or a fresh copy")
