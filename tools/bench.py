@@ -1,0 +1,240 @@
+"""The speed table: every row is a ratio, measured side by side in one process.
+
+    make bench                          all rows
+    python tools/bench.py decode loss   just these
+    python tools/bench.py --guard       the pure-Python ratios against bench.json's, loosely
+
+The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the machine does hits both;
+what is printed is the median of the paired ratios with the quartiles. Each row checks first that both give the same result.
+"""
+import argparse, json, os, statistics, sys, tempfile, time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+HERE = Path(__file__).resolve().parent
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def clock(f):
+    "Seconds that one call of `f` takes."
+    start = time.perf_counter()
+    f()
+    if DEVICE == "cuda": torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def paired(ours, other, rounds=15, warm=2):
+    "How many times as long `other` takes as `ours`: (median, lower quartile, upper quartile, median seconds of ours)."
+    for _ in range(warm): ours(), other()
+    pairs = [(clock(ours), clock(other)) for _ in range(rounds)]
+    low, mid, high = statistics.quantiles([b / a for a, b in pairs], n=4)
+    return dict(ratio=mid, low=low, high=high, ours_ms=1e3 * statistics.median(a for a, _ in pairs))
+
+
+def scene(batch, classes, side, objects, seed=0):
+    "Random objects `[batch, objects, 6]` in output pixels of a `side`×`side` map."
+    g = torch.Generator().manual_seed(seed)
+    u = lambda *s: torch.rand(*s, generator=g)
+    rows = torch.zeros(batch, objects, 6)
+    rows[..., 0:2] = u(batch, objects, 2) * (side - 1e-3)
+    rows[..., 2:4] = 2 + u(batch, objects, 2) ** 2 * side / 3
+    rows[..., 4] = torch.randint(classes, (batch, objects), generator=g)
+    rows[..., 5] = 1
+    return rows.to(DEVICE)
+
+
+def trained_maps(batch=16, classes=80, side=128, objects=20, seed=0):
+    "Maps as a trained net gives them: Gaussian bumps of many heights over a floor of small probabilities."
+    from centernet_nb.convert import ObjectsToPoints
+    points = ObjectsToPoints(hw=side, num_classes=classes, gaussian="adaptive")(scene(batch, classes, side, objects, seed)).clone()
+    g = torch.Generator().manual_seed(seed)
+    floor = torch.sigmoid(torch.randn(batch, classes, side, side, generator=g) * .8 - 7)
+    heights = .3 + .7 * torch.rand(batch, classes, 1, 1, generator=g)
+    points[:, :classes] = torch.maximum(points[:, :classes] * heights.to(DEVICE), floor.to(DEVICE))
+    return points
+
+
+def usual_decode(points, k=100, floor=.1):
+    "The usual way: max-pool over every map, top k of each class, top k of those (as the paper's code does)."
+    b, c4, h, w = points.shape
+    heat = points[:, :c4 - 4]
+    heat = heat * (F.max_pool2d(heat, 3, stride=1, padding=1) == heat)
+    score, cell = heat.flatten(2).topk(k)
+    score, which = score.flatten(1).topk(k)
+    cls, cell = which // k, cell.flatten(1).gather(1, which)
+    off = points[:, c4 - 4:].flatten(2).gather(2, cell[:, None].expand(-1, 4, -1))
+    rows = torch.stack([cell // w + off[:, 0], cell % w + off[:, 1], off[:, 2], off[:, 3], cls.float(), score], -1)
+    return rows * (score >= floor)[..., None]
+
+
+def same_rows(a, b):
+    "Rows agree; of equal confidences either order is right."
+    key = lambda r: r[np.lexsort(r.T[::-1])]
+    for x, y in zip(a.cpu().double().numpy().round(5), b.cpu().double().numpy().round(5)): np.testing.assert_allclose(key(x), key(y), atol=2e-5)
+
+
+def decode_rows():
+    from centernet_nb.convert import decode_peaks
+    dense = torch.rand(16, 84, 128, 128, device=DEVICE)
+    for name, points, floor, least in (("trained maps, floor 0.1", trained_maps(), .1, 10), ("trained maps, floor 0.01", trained_maps(), .01, 3),
+                                       ("dense random maps, floor 0.1", dense, .1, 1)):
+        ours, other = (lambda: decode_peaks(points, min_confidence=floor)), (lambda: usual_decode(points, floor=floor))
+        same_rows(ours(), other())
+        yield dict(row=f"decode: {name}", against="max-pool and two top-k", least=least, **paired(ours, other, 9))
+
+
+def patch_loop(objects, classes, side, min_overlap=.3, out=None):
+    "Targets the original way: a NumPy patch an object, merged by maximum."
+    from centernet_nb.convert import gaussian_radius
+    heat = out
+    heat[:] = 0
+    rows = objects.numpy()
+    radii = gaussian_radius(objects[..., 2], objects[..., 3], min_overlap).numpy()
+    for b in range(len(rows)):
+        for (y, x, h, w, c, conf), r in zip(rows[b], radii[b]):
+            if not conf: continue
+            i, j, r = int(y), int(x), int(r)
+            ys, xs = np.ogrid[-r:r + 1, -r:r + 1]
+            g = np.exp(-(xs * xs + ys * ys) / (2 * ((2 * r + 1) / 6) ** 2))
+            top, bottom, left, right = min(i, r), min(side - i, r + 1), min(j, r), min(side - j, r + 1)
+            patch = heat[b, int(c), i - top:i + bottom, j - left:j + right]
+            np.maximum(patch, g[r - top:r + bottom, r - left:r + right], out=patch)
+            heat[b, classes:, i, j] = y - i, x - j, h, w
+    return heat
+
+
+def target_rows():
+    from centernet_nb.convert import ObjectsToPoints
+    B, C, side = 32, 80, 128
+    encode = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")
+    buffer, fill = torch.zeros(B, C + 4, side, side, device=DEVICE), torch.zeros(B, C + 4, side, side, device=DEVICE)
+    slow = np.zeros((B, C + 4, side, side), np.float32)
+    for n, least in ((8, 1), (50, 2), (100, 1)):
+        objects = scene(B, C, side, n)
+        ours, other = (lambda: encode(objects, out=buffer)), (lambda: patch_loop(objects.cpu(), C, side, out=slow))
+        np.testing.assert_allclose(ours().cpu().numpy()[:, :C], other()[:, :C], atol=1e-5)
+        yield dict(row=f"targets: {n} objects a picture", against="NumPy patch loop", least=least, **paired(ours, other, 9))
+        if n == 8: yield dict(row="targets: 8 objects a picture", against="a zero fill of the same memory", least=1 / 1.5, **paired(ours, lambda: fill.zero_(), 15))
+
+
+def loss_rows():
+    from centernet_nb.convert import ObjectsToPoints
+    from centernet_nb.loss import CenterNetLoss
+    B, C, side = 16, 80, 128
+    objects = scene(B, C, side, 20)
+    objects[..., :4] *= 4
+    logits = (torch.randn(B, C + 4, side, side, device=DEVICE) - 4).requires_grad_()
+    criterion = CenterNetLoss(from_logits=True, gaussian="adaptive")
+    target = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")(scene(B, C, side, 20))
+    grad = torch.empty_like(target)
+
+    def bound():  # one pass that reads prediction and target and writes the gradient
+        torch.add(logits.detach(), target, out=grad)
+
+    def step(f):
+        def run():
+            logits.grad = None
+            f(logits, objects).mean(0).sum().backward()
+        return run
+    for name, f, most in (("eager", criterion, 6), ("compiled", torch.compile(criterion), 3)):
+        try: yield dict(row=f"loss forward and backward, {name}", against="reading and writing once", least=1 / most, **paired(step(f), bound, 9))
+        except Exception as e: yield dict(row=f"loss forward and backward, {name}", against=f"not run: {type(e).__name__}", least=1 / most, ratio=float("nan"), low=float("nan"), high=float("nan"), ours_ms=float("nan"))
+
+
+def step_rows():
+    from centernet_nb.loss import CenterNetLoss
+    from centernet_nb.network import CenterNet
+    for C, most in ((1, 1.05), (80, 1.15)):
+        torch.manual_seed(0)
+        net = CenterNet(pretrained=False, head_kwargs=dict(c_classes=C), backbone_kwargs=dict(depth=18)).to(DEVICE, memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+        criterion = CenterNetLoss(from_logits=True, num_classes=C)
+        images = torch.randn(8, 3, 256, 256, device=DEVICE).contiguous(memory_format=torch.channels_last)
+        objects = scene(8, C, 64, 12)
+        objects[..., :4] *= 4
+
+        def step(loss):
+            with torch.autocast(DEVICE, torch.bfloat16): points = net(images, logits=True)
+            optimizer.zero_grad()
+            loss(points).backward()
+            optimizer.step()
+        bare, whole = (lambda: step(lambda p: p.float().mean())), (lambda: step(lambda p: criterion(p, objects).mean(0).sum()))
+        yield dict(row=f"training step without loss and targets, C = {C}", against="whole training step", most=most, **paired(bare, whole, 9))
+
+
+def loader_rows():
+    from PIL import Image
+    from centernet_nb.data import CocoObjects, augmented
+    from centernet_nb.shapes import generate_scenes
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        annotations = Path(generate_scenes(folder, 32, size=640))
+        data = CocoObjects(annotations.parent, annotations, size=256, augment=augmented(256))
+        files = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".jpg", ".png"))[:32]
+
+        def jpegs():
+            for f in files: Image.open(f).convert("RGB").load()
+        yield dict(row="32 training samples, 640 px file to 256 px, one worker", against="decoding the files alone", least=.5, **paired(lambda: [data[i] for i in range(32)], jpegs, 7))
+    torch.set_num_threads(os.cpu_count() or 2)
+
+
+def picture_rows():
+    from torchvision.models import detection as tv
+    from centernet_nb.network import CenterNet
+    image = torch.rand(1, 3, 512, 512)
+    net = CenterNet(pretrained=False, backbone_kwargs=dict(depth=18)).eval().to(memory_format=torch.channels_last)
+    others = dict(fcos=tv.fcos_resnet50_fpn, retinanet=tv.retinanet_resnet50_fpn, faster_rcnn=tv.fasterrcnn_resnet50_fpn,
+                  faster_rcnn_mobilenet=tv.fasterrcnn_mobilenet_v3_large_fpn, ssdlite_mobilenet=tv.ssdlite320_mobilenet_v3_large)
+    with torch.inference_mode():
+        for name, make in others.items():
+            sizes = {} if "ssd" in name else dict(min_size=512, max_size=512)
+            other = make(weights=None, weights_backbone=None, **sizes).eval()
+            yield dict(row="picture to boxes at 512 px, ResNet-18, eager", against=f"torchvision {name}" + (" (320 px)" if "ssd" in name else ""),
+                       least=None if "mobilenet" in name else 3,
+                       **paired(lambda: net(image.contiguous(memory_format=torch.channels_last), return_objects=True), lambda: other(list(image)), 5))
+
+
+ROWS = dict(decode=decode_rows, targets=target_rows, loss=loss_rows, step=step_rows, loader=loader_rows, picture=picture_rows)
+GUARDED = ("decode", "targets", "loss", "step")
+
+
+def verdict(r):
+    "Whether row `r` holds its bar."
+    if r.get("most"): return r["ratio"] <= r["most"]
+    return r.get("least") is None or r["ratio"] >= r["least"]
+
+
+def bar(r): return f"≤ {r['most']}" if r.get("most") else "stated" if r.get("least") is None else f"≥ {r['least']:.2f}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", help=f"which of {', '.join(ROWS)} (default: all)")
+    parser.add_argument("--guard", action="store_true", help="compare the pure-Python ratios with bench.json: fail where one is under half of it")
+    args = parser.parse_args()
+    if unknown := set(args.rows) - set(ROWS): sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    torch.manual_seed(0)
+    stored = json.loads((HERE / "bench.json").read_text()) if (HERE / "bench.json").exists() else []
+    results = []
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {DEVICE}")
+    print("| what | against | times as fast | quartiles | ours, ms | bar | holds |\n|---|---|---|---|---|---|---|")
+    for name in args.rows or (GUARDED if args.guard else ROWS):
+        for r in ROWS[name]():
+            results.append({**r, "group": name})
+            print(f"| {r['row']} | {r['against']} | {r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ours_ms']:.1f} | {bar(r)} | {'yes' if verdict(r) else 'NO'} |", flush=True)
+    if args.guard:
+        old = {(r["row"], r["against"]): r for r in stored}
+        slow = [r for r in results if (o := old.get((r["row"], r["against"]))) and not r.get("most") and r["ratio"] < o["ratio"] / 2]
+        if slow: sys.exit("slower than half the stored ratio: " + "; ".join(f"{r['row']} {r['ratio']:.2f}" for r in slow))
+    else:
+        keep = [r for r in stored if r["group"] not in {x["group"] for x in results}]
+        partial = HERE / "bench.json.tmp"
+        partial.write_text(json.dumps(keep + results, indent=1) + "\n")
+        partial.replace(HERE / "bench.json")
+
+
+if __name__ == "__main__": main()
