@@ -25,8 +25,7 @@ from .fetch import cache_dir, download, extract, file_hash, online
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PAD_COLOUR = tuple(round(255 * m) for m in IMAGENET_MEAN)
 MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
-FORMATS = ('JPEG', 'MPO', 'PNG', 'WEBP', 'BMP', 'GIF')
-Image.init()   # PIL registers MPO, WebP and others only now; without it `formats` naming them fails
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF')   # JPEG includes MPO, the two-picture JPEG of some cameras
 
 # %% ../nbs/toolbox/data.ipynb #00173254
 def _to_rgb(image):
