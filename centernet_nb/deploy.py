@@ -96,7 +96,7 @@ def export_onnx(
     part.replace(path)
     return path
 
-# %% ../nbs/toolbox/deploy.ipynb #01a88840
+# %% ../nbs/toolbox/deploy.ipynb #bf17ce5b
 def fit(
     picture, # a PIL image of any mode, or an array `[H, W, 3]` of bytes
     size, # longest side of the result in pixels, before the padding
@@ -113,7 +113,7 @@ def fit(
     x[0, :, :h, :w] = ((pixels - np.float32(mean))/np.float32(std)).transpose(2, 0, 1)
     return x, factor
 
-# %% ../nbs/toolbox/deploy.ipynb #afee63ad
+# %% ../nbs/toolbox/deploy.ipynb #1f5602bc
 class OnnxDetector:
     "A detector of `export_onnx`, run by onnxruntime: no PyTorch takes part"
     def __init__(self,
@@ -137,7 +137,7 @@ class OnnxDetector:
         "Objects by falling confidence, rows `(y, x, h, w, class, confidence)`; rows below the network's `min_confidence` are zero"
         return self.run(images)[0]
 
-# %% ../nbs/toolbox/deploy.ipynb #85ed371f
+# %% ../nbs/toolbox/deploy.ipynb #45a42cc9
 @patch
 def run(self:OnnxDetector,
     images, # float32 array or tensor `[B, 3, H, W]`, normalised; H and W multiples of 32
@@ -148,7 +148,7 @@ def run(self:OnnxDetector,
         raise ValueError(f"images have shape {list(x.shape)}: they must be [B, 3, H, W] with H and W multiples of 32 (`fit` makes them so)")
     return tuple(self.session.run(["objects", "heat"], {"images": x}))
 
-# %% ../nbs/toolbox/deploy.ipynb #1518eb07
+# %% ../nbs/toolbox/deploy.ipynb #bdf6f61e
 @patch
 def detect(self:OnnxDetector,
     picture, # PIL image or byte array `[H, W, 3]`
@@ -162,7 +162,7 @@ def detect(self:OnnxDetector,
     objects[:, :4] /= factor
     return objects
 
-# %% ../nbs/toolbox/deploy.ipynb #5cb7a896
+# %% ../nbs/toolbox/deploy.ipynb #f79cd594
 def compare(
     net, # a `CenterNet`
     detector, # `OnnxDetector` of its export
