@@ -6,29 +6,33 @@
 __all__ = ['find_fonts', 'random_word', 'write_words', 'draw_words', 'polygon_area', 'words_to_layout', 'generate_words',
            'WordDataset']
 
-# %% ../nbs/toolbox/words.ipynb #74dd49fc
+# %% ../nbs/toolbox/words.ipynb #2e96c8cb
 import importlib.util, json, math, random
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, torch
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-# %% ../nbs/toolbox/words.ipynb #a89315fe
-_mean, _std = torch.tensor([.485, .456, .406])[:, None, None], torch.tensor([.229, .224, .225])[:, None, None]
-_folders = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.fonts', '~/.local/share/fonts', '/Library/Fonts', '/System/Library/Fonts/Supplemental', 'C:/Windows/Fonts')
+# %% ../nbs/toolbox/words.ipynb #a96ae00a
+from fastcore.basics import patch
+
+# %% ../nbs/toolbox/words.ipynb #c6b1370d
+_mean, _std = torch.tensor([.485, .456, .406])[:, None, None], torch.tensor([.229, .224, .225])[:, None, None]   # ImageNet's
+_folders = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.fonts', '~/.local/share/fonts', '/Library/Fonts',
+            '/System/Library/Fonts/Supplemental', 'C:/Windows/Fonts')
 _unfit = ('cmex', 'cmsy', 'cmmi', 'cmb', 'Siz', 'NonUni', 'Display', 'Math', 'Emoji', 'Symbol', 'Dingbats', 'Icon', 'Awesome')
 
-# %% ../nbs/toolbox/words.ipynb #ba749840
+# %% ../nbs/toolbox/words.ipynb #9ec8f8c8
 @lru_cache(maxsize=4096)
 def _font(path, size): return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
-# %% ../nbs/toolbox/words.ipynb #ad0f6191
+# %% ../nbs/toolbox/words.ipynb #4fefbc7f
 def _latin(path):
     try: masks = [bytes(_font(path, 16).getmask(c)) for c in 'ARgw3']
     except Exception: return False
     return all(any(m) for m in masks) and len(set(masks)) == len(masks)  # a font without a letter draws the same empty box for each
 
-# %% ../nbs/toolbox/words.ipynb #56a67bd7
+# %% ../nbs/toolbox/words.ipynb #74061af6
 @lru_cache
 def find_fonts(
     system:bool=True, # also the fonts installed on this machine
@@ -43,7 +47,7 @@ def find_fonts(
         if not any(u in p.name for u in _unfit): names.setdefault(p.name, str(p))
     return tuple([p for p in names.values() if _latin(p)][:most])
 
-# %% ../nbs/toolbox/words.ipynb #c9553f17
+# %% ../nbs/toolbox/words.ipynb #4650c8e7
 _vocabulary = """STOP EXIT OPEN SALE FIRE HOTEL CAFE TAXI BUS PARK BANK PHARMACY STREET ROAD AVENUE NORTH SOUTH EAST WEST ONE WAY
     NO PARKING ENTRANCE PUSH PULL CLOSED COFFEE PIZZA BREAD MARKET FRESH ORGANIC MENU TODAY SPECIAL FREE OFFER NEW WELCOME PLEASE
     THANK YOU DANGER CAUTION HIGH VOLTAGE SPEED LIMIT POLICE AMBULANCE SCHOOL LIBRARY MUSEUM STATION PLATFORM GATE LEVEL FLOOR
@@ -51,7 +55,7 @@ _vocabulary = """STOP EXIT OPEN SALE FIRE HOTEL CAFE TAXI BUS PARK BANK PHARMACY
     women men kids shoes fashion beauty health gold silver credit card mobile phone repair service customer information office
     Singapore London Berlin Paris Tokyo Madrid Lisbon Vienna Oslo Boston Company Limited Brothers Since Original Classic Deluxe""".split()
 
-# %% ../nbs/toolbox/words.ipynb #fc07c145
+# %% ../nbs/toolbox/words.ipynb #3b7e8432
 def random_word(
     rng:random.Random, # the only source of chance
 )->str: # 2 to about 12 characters
@@ -65,37 +69,43 @@ def random_word(
     if kind < .91: return f'{rng.randrange(24)}:{rng.randrange(60):02d}'
     return ''.join(rng.choices('ABCDEFGHKLMNPRSTUVWXYZ23456789', k=rng.randint(3, 8)))
 
-# %% ../nbs/toolbox/words.ipynb #a8870d7a
+# %% ../nbs/toolbox/words.ipynb #200e9e64
 def _colour(rng):
     "Grey more often than bright, as streets are."
     light, strength = rng.random(), rng.random()**2
     return tuple(int(255*(light + strength*(rng.random() - light))) for _ in range(3))
 def _light(colour): return .299*colour[0] + .587*colour[1] + .114*colour[2]
 
-# %% ../nbs/toolbox/words.ipynb #bc004fb7
+# %% ../nbs/toolbox/words.ipynb #e4c7f99e
+def _light(colour): return .299*colour[0] + .587*colour[1] + .114*colour[2]
+
+# %% ../nbs/toolbox/words.ipynb #7eb2940b
 def _noise(nrng, cells, size, spread, middle):
     "Random colours on a coarse grid, blown up smoothly to the picture."
     grey, tint = nrng.normal(0, spread, (cells[1], cells[0], 1)), nrng.normal(0, spread/3, (cells[1], cells[0], 3))
     grid = (middle + grey + tint).clip(0, 255).astype('uint8')
     return Image.fromarray(grid).resize(size, Image.BICUBIC)
 
-# %% ../nbs/toolbox/words.ipynb #8e30054d
+# %% ../nbs/toolbox/words.ipynb #c7c4d351
+def _stroke(draw, x, y, s, angle, kind, colour, width):
+    "One letter-like mark of size `s` at (x, y)."
+    dx, dy = s*math.cos(angle), s*math.sin(angle)
+    if kind < .35: draw.line((x, y, x + dx, y + dy), colour, width)
+    elif kind < .55: draw.arc((x, y, x + s, y + s), math.degrees(angle), math.degrees(angle) + 200*kind/.45, colour, width)
+    elif kind < .75: draw.line((x, y, x + dx, y + dy, x + dx - dy, y + dy + dx), colour, width)
+    elif kind < .9: draw.line((x, y, x + dx, y + dy), colour, width), draw.line((x + dx, y, x, y + dy), colour, width)
+    else: draw.ellipse((x, y, x + s*.6, y + s*.6), colour)
+
+# %% ../nbs/toolbox/words.ipynb #215ed728
 def _strokes(draw, rng, size):
-    "Clutter that looks like letters: loose bars, arcs, crosses and corners of the stroke width of writing, in no order."
+    "Patches of loose marks, each patch in one colour and size."
     w, h = size
     for _ in range(rng.randrange(1, 5)):
-        cy, cx, colour, reach = rng.randrange(h), rng.randrange(w), _colour(rng), rng.uniform(.08, .3)*w
-        s = rng.uniform(4, 18)
+        cy, cx, colour, reach, s = rng.randrange(h), rng.randrange(w), _colour(rng), rng.uniform(.08, .3)*w, rng.uniform(4, 18)
         for _ in range(rng.randrange(4, 22)):
-            x, y, a = cx + rng.gauss(0, reach), cy + rng.gauss(0, reach), rng.uniform(0, 6.3)
-            dx, dy, width, kind = s*math.cos(a), s*math.sin(a), 1 + int(s > 10) + int(s > 15), rng.random()
-            if kind < .35: draw.line((x, y, x + dx, y + dy), colour, width)
-            elif kind < .55: draw.arc((x, y, x + s, y + s), rng.randrange(360), rng.randrange(360), colour, width)
-            elif kind < .75: draw.line((x, y, x + dx, y + dy, x + dx - dy, y + dy + dx), colour, width)
-            elif kind < .9: draw.line((x, y, x + dx, y + dy), colour, width), draw.line((x + dx, y, x, y + dy), colour, width)
-            else: draw.ellipse((x, y, x + s*.6, y + s*.6), colour)
+            _stroke(draw, cx + rng.gauss(0, reach), cy + rng.gauss(0, reach), s, rng.uniform(0, 6.3), rng.random(), colour, 1 + int(s > 10) + int(s > 15))
 
-# %% ../nbs/toolbox/words.ipynb #83d37c5a
+# %% ../nbs/toolbox/words.ipynb #c44dceed
 def _stripes(draw, rng, size):
     "Railings, blinds, tiles and bar codes: the regular edges that writing also has."
     w, h = size
@@ -109,7 +119,17 @@ def _stripes(draw, rng, size):
         t = y
         while t < y + hh: draw.line((x, t, x + ww, t), colour, width); t += step
 
-# %% ../nbs/toolbox/words.ipynb #d5a583ef
+# %% ../nbs/toolbox/words.ipynb #7893df40
+def _shapes(draw, rng, size):
+    "Walls, windows, wheels, leaves."
+    w, h = size
+    for _ in range(rng.randrange(9)):
+        y, x, hh, ww, colour = rng.randrange(-h//4, h), rng.randrange(-w//4, w), rng.uniform(.05, .5)*h, rng.uniform(.05, .5)*w, _colour(rng)
+        if rng.random() < .5: draw.rectangle((x, y, x + ww, y + hh), colour, _colour(rng) if rng.random() < .4 else None)
+        elif rng.random() < .5: draw.ellipse((x, y, x + ww, y + hh), colour)
+        else: draw.polygon([(rng.randrange(w), rng.randrange(h)) for _ in range(rng.randint(3, 5))], colour)
+
+# %% ../nbs/toolbox/words.ipynb #3dd6efa2
 def _background(rng, nrng, size):
     "A street without its words: uneven light, walls and windows, railings, leaves, loose strokes."
     w, h = size
@@ -119,16 +139,12 @@ def _background(rng, nrng, size):
         cells = rng.randint(12, max(13, w//3))
         image = Image.blend(image, _noise(nrng, (cells, cells*h//w), size, rng.uniform(20, 90), base), rng.uniform(.1, .6))
     draw = ImageDraw.Draw(image)
-    for _ in range(rng.randrange(9)):
-        y, x, hh, ww, colour = rng.randrange(-h//4, h), rng.randrange(-w//4, w), rng.uniform(.05, .5)*h, rng.uniform(.05, .5)*w, _colour(rng)
-        if rng.random() < .5: draw.rectangle((x, y, x + ww, y + hh), colour, _colour(rng) if rng.random() < .4 else None)
-        elif rng.random() < .5: draw.ellipse((x, y, x + ww, y + hh), colour)
-        else: draw.polygon([(rng.randrange(w), rng.randrange(h)) for _ in range(rng.randint(3, 5))], colour)
+    _shapes(draw, rng, size)
     for _ in range(rng.randrange(3)): _stripes(draw, rng, size)
     if rng.random() < .8: _strokes(draw, rng, size)
     return image
 
-# %% ../nbs/toolbox/words.ipynb #a3ef7b7d
+# %% ../nbs/toolbox/words.ipynb #a5d9a326
 def _homography(source, target):
     "The 8 numbers with which PIL's PERSPECTIVE takes each `target` corner from its `source` corner."
     rows = []
@@ -136,7 +152,7 @@ def _homography(source, target):
         rows += [[x, y, 1, 0, 0, 0, -u*x, -u*y], [0, 0, 0, x, y, 1, -v*x, -v*y]]
     return np.linalg.solve(np.array(rows, float), np.array(source, float).ravel())
 
-# %% ../nbs/toolbox/words.ipynb #28b1af94
+# %% ../nbs/toolbox/words.ipynb #33733f52
 def _tilted(size, rng):
     "The four corners of a flat sign of this (w, h) after a turn, a shear and a perspective, (x, y), moved so that the least is 0."
     w, h = size
@@ -148,14 +164,10 @@ def _tilted(size, rng):
     quad = quad @ np.array([[1, 0], [shear, 1]]) @ np.array([[c, s], [-s, c]])
     return quad - quad.min(0)
 
-# %% ../nbs/toolbox/words.ipynb #db68fa8c
-def _sign(rng, fonts, height, rows, columns, most, margin=3):
-    "A block of words in one font, seen straight or in perspective: the ink as a grey mask, the board's corners, each word's text and corners."
-    path = rng.choice(fonts)
-    font = _font(path, max(4, round(height*1.36)))
-    _, t, _, b = font.getbbox('HAMB')
-    font = _font(path, max(4, round(height*1.36*height/max(1, b - t))))
-    spots, y, wide = [], margin, 0
+# %% ../nbs/toolbox/words.ipynb #a4c78af7
+def _set(rng, font, height, rows, columns, margin):
+    "Words in rows: each text, where it is drawn, and its ink's (left, top, right, bottom)."
+    spots, y = [], margin
     for _ in range(rows):
         x = margin
         for _ in range(rng.randint(1, columns)):
@@ -163,28 +175,35 @@ def _sign(rng, fonts, height, rows, columns, most, margin=3):
             l, t, r, b = font.getbbox(text)
             spots.append((text, x - l, y, (x, y + t, x + r - l, y + b)))
             x += r - l + height*rng.uniform(.35, .7)
-        wide, y = max(wide, max(s[3][2] for s in spots)), max(s[3][3] for s in spots) + height*rng.uniform(.2, .6)
-    w, h = math.ceil(wide) + margin, math.ceil(max(s[3][3] for s in spots)) + margin
+        y = max(s[3][3] for s in spots) + height*rng.uniform(.2, .6)
+    return spots
+
+# %% ../nbs/toolbox/words.ipynb #01087c27
+def _sign(rng, fonts, height, rows, columns, most, margin=3):
+    "A block of words in one font: ink as a grey mask, the board's corners, texts, corners of each word; None if it is larger than `most`."
+    path = rng.choice(fonts)
+    _, t, _, b = _font(path, max(4, round(height*1.36))).getbbox('HAMB')
+    spots = _set(rng, _font(path, max(4, round(height*1.36*height/max(1, b - t)))), height, rows, columns, margin)
+    font = _font(path, max(4, round(height*1.36*height/max(1, b - t))))
+    w, h = (math.ceil(max(s[3][k] for s in spots)) + margin for k in (2, 3))
     if w > most[0] or h > most[1]: return None
     mask = Image.new('L', (w, h))
     draw = ImageDraw.Draw(mask)
     for text, x, y, _ in spots: draw.text((round(x), round(y)), text, 255, font)
+    texts, corners = [s[0] for s in spots], np.array([[(l, t), (r, t), (r, b), (l, b)] for *_, (l, t, r, b) in spots], float)
     flat = np.array([(0, 0), (w, 0), (w, h), (0, h)], float)
-    corners = np.array([[(l, t), (r, t), (r, b), (l, b)] for *_, (l, t, r, b) in spots], float)
-    if rng.random() < .45: return mask, flat, [s[0] for s in spots], corners
-    quad = _tilted((w, h), rng)
+    return (mask, flat, texts, corners) if rng.random() < .45 else _in_perspective(mask, flat, texts, corners, rng)
+
+# %% ../nbs/toolbox/words.ipynb #45582eaf
+def _in_perspective(mask, flat, texts, corners, rng):
+    "The same sign seen at an angle."
+    quad = _tilted(mask.size, rng)
     size = tuple(int(v) for v in np.ceil(quad.max(0)) + 1)
-    m = np.append(_homography(quad, flat), 1).reshape(3, 3)                     # from flat to seen
+    m = np.append(_homography(quad, flat), 1).reshape(3, 3)
     seen = np.concatenate([corners, np.ones_like(corners[..., :1])], -1) @ m.T
-    return mask.transform(size, Image.PERSPECTIVE, _homography(flat, quad), Image.BICUBIC), quad, [s[0] for s in spots], seen[..., :2]/seen[..., 2:]
+    return mask.transform(size, Image.PERSPECTIVE, _homography(flat, quad), Image.BICUBIC), quad, texts, seen[..., :2]/seen[..., 2:]
 
-# %% ../nbs/toolbox/words.ipynb #7e7a18ba
-def _height(rng, size):
-    "Word heights in pixels: 45 % from 7 to 12, the others up to a fifth of the picture, small ones more often."
-    if rng.random() < .5: return rng.uniform(7, 11.5)
-    return 12*(max(1.5, .2*min(size)/12))**rng.random()
-
-# %% ../nbs/toolbox/words.ipynb #de71522d
+# %% ../nbs/toolbox/words.ipynb #ca53fbf7
 def _write(image, mask, quad, corner, height, legible, rng):
     "Ink on the picture, sometimes on a board; unreadable words are smeared and faint."
     if rng.random() < .45: ImageDraw.Draw(image).polygon([tuple(p) for p in quad], _colour(rng))
@@ -199,7 +218,21 @@ def _write(image, mask, quad, corner, height, legible, rng):
     if height > 14 and rng.random() < .2: image.paste((0, 0, 0) if _light(colour) > 128 else (255, 255, 255), (x + 1, y + 1), mask)
     image.paste(colour, (x, y), mask)
 
-# %% ../nbs/toolbox/words.ipynb #e17016fe
+# %% ../nbs/toolbox/words.ipynb #71137065
+def _height(rng, size):
+    "Word heights in pixels: 45 % from 7 to 12, the others up to a fifth of the picture, small ones more often."
+    if rng.random() < .5: return rng.uniform(7, 11.5)
+    return 12*(max(1.5, .2*min(size)/12))**rng.random()
+
+# %% ../nbs/toolbox/words.ipynb #259461e1
+def _free(rng, mask, size, taken):
+    "A place (left, top, right, bottom) for `mask` that touches none of those `taken`, or None after eight tries."
+    for _ in range(8):
+        x, y = rng.randrange(1, size[0] - mask.width), rng.randrange(1, size[1] - mask.height)
+        box = np.array([x, y, x + mask.width, y + mask.height])
+        if not ((taken[:, :2] < box[2:]) & (box[:2] < taken[:, 2:])).all(1).any(): return box
+
+# %% ../nbs/toolbox/words.ipynb #40836b43
 def write_words(
     image:Image.Image,  # RGB picture, written on in place
     rng:random.Random,  # the only source of chance
@@ -208,26 +241,20 @@ def write_words(
     fonts:tuple,        # font files, as `find_fonts` gives them
 )->list: # dicts with `mask` (polygon x, y, …), `utf8_string` (empty if unreadable) and `legible`
     "Write signs of words on a picture, each where nothing is yet."
-    w, h = image.size
-    words = []
+    (w, h), words = image.size, []
     for _ in range(60):
         if len(words) >= n: break
-        height = _height(rng, (h, w))
-        legible = rng.random() > .1
+        height, legible = _height(rng, (h, w)), rng.random() > .1
         sign = _sign(rng, fonts, height, rng.choice((1, 1, 1, 2, 3)) if height < 24 else 1, 3 if height < 24 else 1, (w - 2, h - 2))
         if sign is None or sign[0].width > w - 2 or sign[0].height > h - 2: continue
         mask, quad, texts, corners = sign
-        for _ in range(8):
-            x, y = rng.randrange(1, w - mask.width), rng.randrange(1, h - mask.height)
-            box = np.array([x, y, x + mask.width, y + mask.height])
-            if not ((taken[:, 0] < box[2]) & (box[0] < taken[:, 2]) & (taken[:, 1] < box[3]) & (box[1] < taken[:, 3])).any(): break
-        else: continue
-        taken = np.vstack([taken, box])
-        _write(image, mask, quad + (x, y), (x, y), height, legible, rng)
-        words += [dict(mask=(c + (x, y)).round(2).ravel().tolist(), utf8_string=t if legible else '', legible=legible) for t, c in zip(texts, corners)]
+        if (box := _free(rng, mask, (w, h), taken)) is None: continue
+        taken, corner = np.vstack([taken, box]), box[:2]
+        _write(image, mask, quad + corner, tuple(corner.tolist()), height, legible, rng)
+        words += [dict(mask=(c + corner).round(2).ravel().tolist(), utf8_string=t if legible else '', legible=legible) for t, c in zip(texts, corners)]
     return words
 
-# %% ../nbs/toolbox/words.ipynb #4b92a0ab
+# %% ../nbs/toolbox/words.ipynb #a9d6d885
 def draw_words(
     seed:int,              # with `index` decides everything
     index:int,             # which picture
@@ -244,7 +271,7 @@ def draw_words(
     grain = np.asarray(image, np.int16) + nrng.integers(-1, 2, (h, w, 1), np.int16)*rng.randrange(0, 9)
     return Image.fromarray(grain.clip(0, 255).astype('uint8')), words
 
-# %% ../nbs/toolbox/words.ipynb #5288797b
+# %% ../nbs/toolbox/words.ipynb #ae7280af
 def polygon_area(
     polygon, # corners (x, y), shape [K, 2]
 )->float: # in square units, never negative
@@ -252,7 +279,7 @@ def polygon_area(
     x, y = np.asarray(polygon, float).reshape(-1, 2).T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))/2
 
-# %% ../nbs/toolbox/words.ipynb #aac527d1
+# %% ../nbs/toolbox/words.ipynb #73f0fbed
 def words_to_layout(
     pictures,           # (id, file name, (height, width), words as `draw_words` lists them) of each picture
     split:str='train'   # the `set` that every picture is given
@@ -269,7 +296,7 @@ def words_to_layout(
             out['imgToAnns'][str(i)].append(k)
     return out
 
-# %% ../nbs/toolbox/words.ipynb #362b539f
+# %% ../nbs/toolbox/words.ipynb #5e455640
 def generate_words(
     folder,                 # where the pictures and `cocotext.v2.json` go
     n:int,                  # pictures
@@ -291,7 +318,7 @@ def generate_words(
     path.write_text(json.dumps(words_to_layout(pictures, split)))
     return path
 
-# %% ../nbs/toolbox/words.ipynb #e2e6f2d6
+# %% ../nbs/toolbox/words.ipynb #b49305e0
 class WordDataset(torch.utils.data.Dataset):
     "Generated pictures of words, made when asked for: items `(image [3,H,W], objects [N,6], ignore [H/4,W/4])`, coordinates in pixels."
     def __init__(self,
@@ -309,42 +336,50 @@ class WordDataset(torch.utils.data.Dataset):
 
     def __len__(self): return self.n
 
-    def picture(self, i):
-        "The PIL picture and its words."
-        if not -self.n <= i < self.n: raise IndexError(f'picture {i} of {self.n}')
-        return draw_words(self.seed, i % self.n, self.size, self.system_fonts)
+# %% ../nbs/toolbox/words.ipynb #b5a9408d
+@patch
+def picture(self:WordDataset, i):
+    "The PIL picture and its words."
+    if not -self.n <= i < self.n: raise IndexError(f'picture {i} of {self.n}')
+    return draw_words(self.seed, i % self.n, self.size, self.system_fonts)
 
-    def truth(self, words):
-        "Boxes `[N, 4]` as (y, x, h, w), and which of them are ignored: unreadable or too small."
-        p = np.array([w['mask'] for w in words], float).reshape(-1, 4, 2)
-        low, high = p.min(1), p.max(1)
-        small = np.array([polygon_area(q) < self.smallest for q in p], bool)
-        return np.concatenate([(low + high)[:, ::-1]/2, (high - low)[:, ::-1]], 1), small | np.array([not w['legible'] for w in words], bool)
+# %% ../nbs/toolbox/words.ipynb #a615f543
+@patch
+def truth(self:WordDataset, words):
+    "Boxes `[N, 4]` as (y, x, h, w), and which of them are ignored: unreadable or too small."
+    p = np.array([w['mask'] for w in words], float).reshape(-1, 4, 2)
+    low, high = p.min(1), p.max(1)
+    small = np.array([polygon_area(q) < self.smallest for q in p], bool)
+    return np.concatenate([(low + high)[:, ::-1]/2, (high - low)[:, ::-1]], 1), small | np.array([not w['legible'] for w in words], bool)
 
-    def __getitem__(self, i):
-        image, words = self.picture(i)
-        boxes, skip = self.truth(words)
-        objects = torch.zeros(int((~skip).sum()), 6)
-        objects[:, :4], objects[:, 5] = torch.as_tensor(boxes[~skip], dtype=torch.float32), 1
-        ignore = torch.zeros(self.size[0]//4, self.size[1]//4, dtype=torch.bool)
-        for y, x, h, w in boxes[skip]: ignore[max(0, int((y - h/2)//4)):math.ceil((y + h/2)/4), max(0, int((x - w/2)//4)):math.ceil((x + w/2)/4)] = True
-        pixels = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
-        return (pixels.float()/255 - _mean)/_std, objects, ignore
+# %% ../nbs/toolbox/words.ipynb #30a152e4
+@patch
+def __getitem__(self:WordDataset, i):
+    "Item `i`: normalised image, readable words, map of the others."
+    image, words = self.picture(i)
+    boxes, skip = self.truth(words)
+    objects, ignore = torch.zeros(int((~skip).sum()), 6), torch.zeros(self.size[0]//4, self.size[1]//4, dtype=torch.bool)
+    objects[:, :4], objects[:, 5] = torch.as_tensor(boxes[~skip], dtype=torch.float32), 1
+    for y, x, h, w in boxes[skip]: ignore[max(0, int((y - h/2)//4)):math.ceil((y + h/2)/4), max(0, int((x - w/2)//4)):math.ceil((x + w/2)/4)] = True
+    return (torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()).float()/255 - _mean)/_std, objects, ignore
 
-    def to_original(self, i, objects): return objects
+# %% ../nbs/toolbox/words.ipynb #ef7bd92b
+@patch
+def to_original(self:WordDataset, i, objects): return objects           # the picture is the input
 
-    @property
-    def coco(self):
-        "The truth of all pictures as a pycocotools COCO; ignored words are `iscrowd`, so that finding them counts neither way."
-        if self._coco is None:
-            import contextlib, io
-            from pycocotools.coco import COCO
-            anns, (h, w) = [], self.size
-            for i in range(self.n):
-                boxes, skip = self.truth(self.picture(i)[1])
-                for (y, x, bh, bw), s in zip(boxes.tolist(), skip.tolist()):
-                    anns.append(dict(id=len(anns) + 1, image_id=i + 1, category_id=1, bbox=[x - bw/2, y - bh/2, bw, bh], area=bh*bw, iscrowd=int(s), ignore=int(s)))
-            self._coco = COCO()
-            self._coco.dataset = dict(images=[dict(id=i, width=w, height=h) for i in self.image_ids], annotations=anns, categories=[dict(id=1, name='text')])
-            with contextlib.redirect_stdout(io.StringIO()): self._coco.createIndex()
-        return self._coco
+# %% ../nbs/toolbox/words.ipynb #acab90c0
+@patch(as_prop=True)
+def coco(self:WordDataset):
+    "The truth of all pictures as a pycocotools COCO; ignored words are `iscrowd`, so that finding them counts neither way."
+    if self._coco is None:
+        import contextlib, io
+        from pycocotools.coco import COCO
+        anns, (h, w) = [], self.size
+        for i in range(self.n):
+            boxes, skip = self.truth(self.picture(i)[1])
+            for (y, x, bh, bw), s in zip(boxes.tolist(), skip.tolist()):
+                anns.append(dict(id=len(anns) + 1, image_id=i + 1, category_id=1, bbox=[x - bw/2, y - bh/2, bw, bh], area=bh*bw, iscrowd=int(s), ignore=int(s)))
+        self._coco = COCO()
+        self._coco.dataset = dict(images=[dict(id=i, width=w, height=h) for i in self.image_ids], annotations=anns, categories=[dict(id=1, name='text')])
+        with contextlib.redirect_stdout(io.StringIO()): self._coco.createIndex()
+    return self._coco
