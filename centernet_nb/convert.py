@@ -14,7 +14,7 @@ from torch import nn
 from fastcore.basics import patch
 from .checks import check_objects
 
-# %% ../nbs/03_convert.ipynb #08881377
+# %% ../nbs/03_convert.ipynb #9f8148b9
 class ObjectsToPoints(nn.Module):
     "Objects in output pixels as training maps: class heat, offset and size (sections 3 and 4); never needs a gradient"
     def __init__(self,
@@ -32,7 +32,7 @@ class ObjectsToPoints(nn.Module):
         if smooth_kernel_size: odd(smooth_kernel_size, 'smooth_kernel_size')
         self.num_classes, self.smooth_kernel_size, self.gaussian, self.min_overlap = num_classes, smooth_kernel_size, gaussian, min_overlap
 
-# %% ../nbs/03_convert.ipynb #0e469ab1
+# %% ../nbs/03_convert.ipynb #89de2c0a
 def odd(k, # size of a window, in cells
     name='kernel_size', # what to call it in the message
 )->int: # `k`
@@ -40,7 +40,7 @@ def odd(k, # size of a window, in cells
     if isinstance(k, int) and k > 0 and k % 2: return k
     raise ValueError(f"{name}={k} has no middle cell: choose an odd number such as {max(int(k), 0)//2*2 + 1}")
 
-# %% ../nbs/03_convert.ipynb #ceb8b462
+# %% ../nbs/03_convert.ipynb #ecd3d3c3
 @patch(cls_method=True)
 def compute_objects_locations(cls:ObjectsToPoints,
     objects, # [B, N, 6]
@@ -50,7 +50,7 @@ def compute_objects_locations(cls:ObjectsToPoints,
     y, x = objects[..., :2].floor().clamp(-2**30, 2**30).long().flatten(0, 1).unbind(1)
     return torch.arange(b, device=objects.device).repeat_interleave(n), y, x
 
-# %% ../nbs/03_convert.ipynb #deb8c2bc
+# %% ../nbs/03_convert.ipynb #d1f62914
 @patch(cls_method=True)
 def compute_objects_offsets(cls:ObjectsToPoints,
     objects, # [B, N, 6]
@@ -59,7 +59,7 @@ def compute_objects_offsets(cls:ObjectsToPoints,
     p = objects[..., :2].flatten(0, 1)
     return (p - p.floor()).unbind(1)
 
-# %% ../nbs/03_convert.ipynb #6dd40b76
+# %% ../nbs/03_convert.ipynb #454bd47a
 @patch(cls_method=True)
 def compute_objects_sizes(cls:ObjectsToPoints,
     objects, # [B, N, 6]
@@ -67,7 +67,7 @@ def compute_objects_sizes(cls:ObjectsToPoints,
     "The regression target of the size (section 4)"
     return objects[..., 2:4].flatten(0, 1).unbind(1)
 
-# %% ../nbs/03_convert.ipynb #278aa440
+# %% ../nbs/03_convert.ipynb #c9cb9290
 @patch(cls_method=True)
 def create_default_heatmaps(cls:ObjectsToPoints,
     b, # pictures
@@ -82,7 +82,7 @@ def create_default_heatmaps(cls:ObjectsToPoints,
     if out.shape == shape and out.dtype == torch.float32 and out.is_contiguous(): return out.zero_()
     raise ValueError(f"out must be a contiguous float32 tensor of shape {list(shape)}, not {out.dtype} {list(out.shape)}")
 
-# %% ../nbs/03_convert.ipynb #2271b9c2
+# %% ../nbs/03_convert.ipynb #4d109a60
 def gaussian_kernel(
     k, # side in cells, odd
 )->torch.Tensor: # float32 [k, k], exactly 1 in the middle
@@ -91,7 +91,7 @@ def gaussian_kernel(
     g = torch.exp(-d.square()/(2*((k//2 + 1)/3)**2))
     return g[:, None]*g
 
-# %% ../nbs/03_convert.ipynb #dc39540f
+# %% ../nbs/03_convert.ipynb #41b106a3
 def gaussian_radius(
     h, # heights of boxes, number or tensor, in output pixels
     w, # widths, like `h`
@@ -111,7 +111,7 @@ def gaussian_radius(
         else: radii.append((2*c.abs()/(b + root)).nan_to_num(0.))    # 0/0: a box without size has no radius
     return torch.stack(radii).amin(0)
 
-# %% ../nbs/03_convert.ipynb #d6cb737e
+# %% ../nbs/03_convert.ipynb #6a8accf9
 @patch
 def spread(self:ObjectsToPoints,
     h, # heights [n] in output pixels
@@ -126,16 +126,16 @@ def spread(self:ObjectsToPoints,
     else: r = tuple((side*(1 - math.sqrt(self.min_overlap))/2).long() for side in (h, w))
     return r, tuple((2*q + 1)/6 for q in r)
 
-# %% ../nbs/03_convert.ipynb #7de8d9c8
+# %% ../nbs/03_convert.ipynb #cfa9785c
 def ragged(
     lengths, # int64 [n]: the length of each part, 0 allowed
 ): # owner and position, both int64 [lengths.sum()]
-    "Parts of different lengths laid end to end: whose is each place, and the how-manieth of its part"
+    "Parts of different lengths laid end to end: for each place its owner, and how far into the owner's part it is"
     owner = torch.repeat_interleave(lengths)
     start = lengths.cumsum(0) - lengths
     return owner, torch.arange(len(owner), device=lengths.device) - start.index_select(0, owner)
 
-# %% ../nbs/03_convert.ipynb #e042d707
+# %% ../nbs/03_convert.ipynb #5843bdac
 def draw_gaussians(
     points, # contiguous float maps [..., H, W], drawn into
     cells, # int64 [n]: flat index of each centre in `points`
@@ -160,7 +160,7 @@ def draw_gaussians(
     points.view(-1).scatter_reduce_(0, where, value, 'amax')
     return points
 
-# %% ../nbs/03_convert.ipynb #f67631c3
+# %% ../nbs/03_convert.ipynb #e91a0cab
 @patch(cls_method=True)
 def smooth_points_heatmap(cls:ObjectsToPoints,
     points_heatmap, # contiguous float32 maps [..., H, W] with a 1 at every centre, drawn into
@@ -175,7 +175,7 @@ def smooth_points_heatmap(cls:ObjectsToPoints,
         smooth_kernel = ObjectsToPoints(smooth_kernel_size=k).spread(cells.float(), cells.float())
     return draw_gaussians(points_heatmap, cells, *smooth_kernel)
 
-# %% ../nbs/03_convert.ipynb #a9294977
+# %% ../nbs/03_convert.ipynb #05c24667
 def first_of_each(
     keys, # int64 [n]
     cost, # float [n]
@@ -187,7 +187,7 @@ def first_of_each(
     first = torch.cat([keys.new_ones(len(keys[:1])), keys.diff()]) != 0
     return keys[first], order[first]
 
-# %% ../nbs/03_convert.ipynb #114c71f8
+# %% ../nbs/03_convert.ipynb #6d002eca
 @patch
 @torch.no_grad()
 def forward(self:ObjectsToPoints,
@@ -209,7 +209,7 @@ def forward(self:ObjectsToPoints,
     points.view(-1)[cells[:, None] + torch.arange(4, device=cells.device)*(H*W)] = values[winner]
     return points
 
-# %% ../nbs/03_convert.ipynb #333dddb4
+# %% ../nbs/03_convert.ipynb #2a17f525
 def is_peak(
     heat, # float [..., H, W]
     kernel_size=3, # side of the window, odd
@@ -224,7 +224,7 @@ def is_peak(
             if (i, j) != (r, r): peak &= heat > near if (i, j) < (r, r) else heat >= near
     return peak
 
-# %% ../nbs/03_convert.ipynb #faa32762
+# %% ../nbs/03_convert.ipynb #5e1417d2
 def _beats_window(heat, b, c, y, x, value, r):
     "Which of the cells [n] are the maximum of their window, reading nothing else"
     (H, W), stride = heat.shape[-2:], heat.stride()
@@ -237,7 +237,7 @@ def _beats_window(heat, b, c, y, x, value, r):
     value, k = value[:, None], near.shape[1]//2                                              # k cells before the middle one
     return ((value > near[:, :k]) | ~inside[:, :k]).all(1) & (value >= near[:, k:]).all(1)
 
-# %% ../nbs/03_convert.ipynb #f84363e0
+# %% ../nbs/03_convert.ipynb #98bd98d9
 def _peaks_above(heat, rows, t, r):
     "Peaks ≥ t [B] by looking only at rows whose maximum is; None if that's no saving"
     b, c, y = (rows >= t[:, None, None]).nonzero().unbind(1)
@@ -253,7 +253,7 @@ def _peaks_above(heat, rows, t, r):
     keep = _beats_window(heat, *found, r)
     return tuple(q[keep] for q in found)
 
-# %% ../nbs/03_convert.ipynb #d6c02522
+# %% ../nbs/03_convert.ipynb #2ab66625
 def find_peaks(
     heat, # float [B, C, H, W], no NaN
     kernel_size=3, # side of the window, odd; 1: every cell is a peak
@@ -277,7 +277,7 @@ def find_peaks(
     at = peak.nonzero().unbind(1)
     return *at, heat[at]
 
-# %% ../nbs/03_convert.ipynb #c8ace348
+# %% ../nbs/03_convert.ipynb #85fc885c
 @torch.no_grad()
 def decode_peaks(
     points, # float [B, C+4, H, W]: class probabilities, dy, dx, h, w
@@ -299,7 +299,7 @@ def decode_peaks(
     objects[b, place] = torch.stack([y + dy, x + dx, h, w, c.float(), value.float()], 1)
     return objects
 
-# %% ../nbs/03_convert.ipynb #d69fc3a8
+# %% ../nbs/03_convert.ipynb #6ea808fb
 class PointsToObjects(nn.Module):
     "The best cells of the class maps as objects in output pixels (section 4, 'From points to bounding boxes'); tests no peaks"
     def __init__(self,
