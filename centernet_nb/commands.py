@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['canvas_of', 'detect', 'as_records', 'write_text', 'fail_plainly', 'save_png', 'draw_detections', 'centernet_detect',
-           'dataset_of', 'network_for', 'centernet_train', 'draw_history', 'centernet_eval']
+           'dataset_of', 'network_for', 'centernet_train', 'draw_history', 'centernet_eval', 'centernet_tinycoco',
+           'centernet_cocotext']
 
 # %% ../nbs/toolbox/commands.ipynb #e7d305c9
 import json, math
@@ -201,3 +202,14 @@ def centernet_eval(
     if net.num_classes != len(data.names):
         raise DataError(f"{model} finds {net.num_classes} classes, but {Path(annotations).name} has {len(data.names)}: they must be the same, in the same order")
     print(evaluate(net, data, batch_size=batch_size).table())
+
+# %% ../nbs/toolbox/commands.ipynb #16a0a0ee
+def centernet_tinycoco():
+    "Lesson 05's training, its parameters as options: what `make run` does"
+    from centernet_nb.tinycoco import train_tinycoco
+    fail_plainly(call_parse(train_tinycoco))()
+
+def centernet_cocotext():
+    "Lesson 06's training, its parameters as options"
+    from centernet_nb.cocotext import train_cocotext
+    fail_plainly(call_parse(train_cocotext))()

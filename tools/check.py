@@ -64,7 +64,7 @@ def main(short=False):
     print(f"checks {'(short) ' if short else ''}with {'CENTERNET_NB_DATA set' if data else 'no CENTERNET_NB_DATA'}", flush=True)
     if not short:
         test_in_sync()
-        run(sys.executable, "tools/build_docs.py", "--readme", "--check")
+        run(sys.executable, "tools/build_docs.py", "--check")
     test_notebooks(short)
     if not short: run(sys.executable, "-m", "pytest", "-q", "tests", "--durations=8")
     print(f"{len(notebooks())} notebooks in the project; all checks passed")
