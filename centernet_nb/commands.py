@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['canvas_of', 'detect', 'as_records', 'write_text', 'fail_plainly', 'save_png', 'draw_detections', 'centernet_detect',
-           'dataset_of', 'network_for', 'centernet_train', 'draw_history', 'centernet_eval', 'centernet_tinycoco',
-           'centernet_cocotext']
+           'dataset_of', 'network_for', 'centernet_train', 'draw_history', 'centernet_eval', 'from_shell',
+           'centernet_tinycoco', 'centernet_cocotext']
 
-# %% ../nbs/toolbox/commands.ipynb #e7d305c9
+# %% ../nbs/toolbox/commands.ipynb #59674851
 import json, math
 from functools import wraps
 from pathlib import Path
 import torch
-from fastcore.script import call_parse, Param
+from fastcore.script import Param, anno_parser, call_parse
 from PIL import Image
 from .checks import CenterNetError, DataError
 from .data import CocoObjects, Placement, augmented, normalise, open_image
@@ -203,13 +203,18 @@ def centernet_eval(
         raise DataError(f"{model} finds {net.num_classes} classes, but {Path(annotations).name} has {len(data.names)}: they must be the same, in the same order")
     print(evaluate(net, data, batch_size=batch_size).table())
 
-# %% ../nbs/toolbox/commands.ipynb #16a0a0ee
+# %% ../nbs/toolbox/commands.ipynb #738db0e5
+def from_shell(f):
+    "Call `f` with what the command line says, each of its parameters an option"
+    args = vars(anno_parser(f).parse_args())
+    fail_plainly(f)(**{k: v for k, v in args.items() if k not in ("pdb", "xtra")})
+
 def centernet_tinycoco():
     "Lesson 05's training, its parameters as options: what `make run` does"
     from centernet_nb.tinycoco import train_tinycoco
-    fail_plainly(call_parse(train_tinycoco))()
+    from_shell(train_tinycoco)
 
 def centernet_cocotext():
     "Lesson 06's training, its parameters as options"
     from centernet_nb.cocotext import train_cocotext
-    fail_plainly(call_parse(train_cocotext))()
+    from_shell(train_cocotext)
