@@ -47,7 +47,7 @@ class Settings:
     seed:int = 0
     on_bad:str = "stop"        # a sample that cannot be read: "stop", or "skip" (count, report, use the next one)
 
-# %% ../nbs/toolbox/train.ipynb #08eb6d34
+# %% ../nbs/toolbox/train.ipynb #f65c3666
 def key_seed(*key) -> int: # 32 bits
     "A seed from any key, the same on every machine: `hash` would change with the process."
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=4).digest(), "little")
@@ -57,7 +57,7 @@ def sample_order(n:int,          # samples in the dataset
     "The shuffle of one epoch."
     return torch.randperm(n, generator=torch.Generator().manual_seed(key_seed("order", seed, epoch))).tolist()
 
-# %% ../nbs/toolbox/train.ipynb #874a3481
+# %% ../nbs/toolbox/train.ipynb #6a596514
 class Batches:
     "Batches of keys (epoch, index), from step `start` to `stop`; process `rank` of `world` takes its share of each."
     def __init__(self, n:int, batch_size:int, start:int, stop:int, seed:int=0, rank:int=0, world:int=1):
@@ -73,7 +73,7 @@ class Batches:
                 keys.append((epoch, known[epoch][place]))
             yield keys
 
-# %% ../nbs/toolbox/train.ipynb #2f23c53a
+# %% ../nbs/toolbox/train.ipynb #8e2392aa
 @contextmanager
 def seeded(*key):
     "Within: Python's, NumPy's and torch's (CPU) generators start from `key`; after: as they were."
@@ -83,7 +83,7 @@ def seeded(*key):
     try: yield
     finally: random.setstate(old[0]); np.random.set_state(old[1]); torch.set_rng_state(old[2])
 
-# %% ../nbs/toolbox/train.ipynb #e916054f
+# %% ../nbs/toolbox/train.ipynb #6d367886
 class Samples(Dataset):
     "`dataset` under keys (epoch, index): seeded by the key, checked, bad samples replaced by the following one where allowed."
     def __init__(self, dataset, seed:int=0, num_classes:int=None, on_bad:str="stop"):
@@ -104,7 +104,7 @@ class Samples(Dataset):
             if self.on_bad == "stop": break
         return dict(key=key, item=None, bad=bad)
 
-# %% ../nbs/toolbox/train.ipynb #bb6a3a37
+# %% ../nbs/toolbox/train.ipynb #ae3b3815
 def collate_samples(samples) -> dict: # images [B,3,H,W], objects [B,N,6], ignore [B,H/4,W/4], keys, bad; images None: stop
     "What `Samples` handed out as one batch."
     bad = [b for s in samples for b in s["bad"]]
@@ -112,7 +112,7 @@ def collate_samples(samples) -> dict: # images [B,3,H,W], objects [B,N,6], ignor
     images, objects, ignore = collate([s["item"] for s in samples])
     return dict(images=images, objects=objects, ignore=ignore, keys=[s["key"] for s in samples], bad=bad)
 
-# %% ../nbs/toolbox/train.ipynb #cc959547
+# %% ../nbs/toolbox/train.ipynb #7c36acd3
 def lr_factor(step:int, steps:int, warmup:int=0, schedule:str="cosine") -> float:
     "What the greatest rate is multiplied by at `step` (from 0) of `steps`."
     shapes = {"cosine": lambda t: .5 * (1 + math.cos(math.pi * t)), "constant": lambda t: 1.,
@@ -121,7 +121,7 @@ def lr_factor(step:int, steps:int, warmup:int=0, schedule:str="cosine") -> float
     done = max(0, step - warmup) / max(1, steps - warmup)
     return min(1., (step + 1) / max(1, warmup)) * shapes[schedule](done)
 
-# %% ../nbs/toolbox/train.ipynb #b7401894
+# %% ../nbs/toolbox/train.ipynb #06747a3b
 def make_optimizer(net, lr:float=3e-4, weight_decay:float=1e-4):
     "AdamW, fused where it can be, decaying kernels (weights of two and more dimensions) only."
     weights = [p for p in net.parameters() if p.requires_grad]
@@ -134,7 +134,7 @@ def set_lr(optimizer, lr:float) -> float:
     (lr,) = {g["lr"] for g in optimizer.param_groups}
     return lr
 
-# %% ../nbs/toolbox/train.ipynb #5f74c3d3
+# %% ../nbs/toolbox/train.ipynb #ec8de0de
 def choose_amp(device, amp:str=None) -> str: # "bf16", "fp16" or "no"
     "The precision to train with: as asked, or bf16 where `device` has it built in."
     if amp in ("bf16", "no") or amp == "fp16" and device.type == "cuda": return amp
@@ -144,7 +144,7 @@ def choose_amp(device, amp:str=None) -> str: # "bf16", "fp16" or "no"
     able = [getattr(torch.cpu, f, lambda: False) for f in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
     return "bf16" if device.type == "cpu" and any(f() for f in able) else "no"
 
-# %% ../nbs/toolbox/train.ipynb #010f6077
+# %% ../nbs/toolbox/train.ipynb #a6ad087f
 def make_ema(net, decay:float):
     "An average of `net`'s weights and batch-norm statistics; update it with `.update_parameters(net)`."
     if not 0 < decay < 1: raise ValueError(f"ema={decay}: a decay between 0 and 1, such as 0.998")
@@ -156,7 +156,7 @@ def make_ema(net, decay:float):
             for m, w in zip(mean, new): m.copy_(w)           # batch norm's counter
     return AveragedModel(net, multi_avg_fn=average, use_buffers=True)
 
-# %% ../nbs/toolbox/train.ipynb #70b452c2
+# %% ../nbs/toolbox/train.ipynb #a8449371
 def join_processes(device=None) -> tuple: # (rank, world, device)
     "This process's place among those `torchrun` started (0 of 1 without), and its device."
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
@@ -174,7 +174,7 @@ def freeze_batch_norm(net):
     for m in net.modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm): m.eval()
 
-# %% ../nbs/toolbox/train.ipynb #54c6ad58
+# %% ../nbs/toolbox/train.ipynb #2192863f
 class Run:
     "A training in progress: `step(batch)` does one step, `state()` is all it takes to continue."
     def __init__(self, dataset, net, criterion, settings:Settings, device=None):
@@ -192,7 +192,7 @@ class Run:
         self.ema = make_ema(self.net, s.ema) if s.ema else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == "fp16")
 
-# %% ../nbs/toolbox/train.ipynb #29562a0b
+# %% ../nbs/toolbox/train.ipynb #7fc9297a
 @patch
 def wrap(self:Run, net):
     "`net` as a step calls it: its batch norm as chosen, its gradients shared between processes, compiled if asked."
@@ -204,7 +204,7 @@ def wrap(self:Run, net):
     if self.world > 1: model = nn.parallel.DistributedDataParallel(net, device_ids=[self.device] if self.device.type == "cuda" else None)
     return torch.compile(model) if self.settings.compile else model
 
-# %% ../nbs/toolbox/train.ipynb #54e0a328
+# %% ../nbs/toolbox/train.ipynb #d541870a
 @patch
 def train_mode(self:Run):
     "Training mode, but for what is frozen."
@@ -220,37 +220,7 @@ def loader(self:Run, workers:int=0):
     return DataLoader(samples, batch_sampler=keys, collate_fn=collate_samples, num_workers=workers, pin_memory=self.device.type == "cuda",
                       timeout=600 if workers else 0)
 
-# %% ../nbs/toolbox/train.ipynb #49b05c89
-@patch
-def forward_loss(self:Run, batch) -> torch.Tensor: # [3]: focal, offset, size, means over the images
-    "The losses of `batch`, forward in the chosen precision, the loss itself in float32."
-    images = batch["images"].to(self.device, memory_format=self.layout, non_blocking=True)
-    objects, ignore = (batch[k].to(self.device, non_blocking=True) for k in ("objects", "ignore"))
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.amp)
-    with torch.autocast(self.device.type, dtype) if dtype else nullcontext(): points = self.model(images, logits=True)
-    return self.criterion(points.float(), objects, ignore).mean(0)
-
-# %% ../nbs/toolbox/train.ipynb #036945c1
-@patch
-def step(self:Run, batch) -> dict: # losses [3] (detached), lr, norm of the gradient
-    "One step of training."
-    s = self.settings
-    lr = set_lr(self.optimizer, s.lr * lr_factor(self.done, self.steps, self.warmup, s.schedule))
-    torch.manual_seed(key_seed("step", s.seed, self.done, self.rank))        # for networks with dropout
-    losses = self.forward_loss(batch)
-    if self.device.type == "cpu": self.check(losses, batch, lr)             # on a GPU, one step later: looking would make it wait
-    self.scaler.scale(losses.sum()).backward()
-    self.scaler.unscale_(self.optimizer)
-    norm = nn.utils.clip_grad_norm_(self.net.parameters(), s.clip or math.inf)
-    self.scaler.step(self.optimizer); self.scaler.update()
-    self.optimizer.zero_grad(set_to_none=True)
-    if self.ema: self.ema.update_parameters(self.net)
-    self.done += 1
-    losses = losses.detach()
-    if self.world > 1: dist.all_reduce(losses); losses /= self.world
-    return dict(step=self.done, lr=lr, losses=losses, norm=norm, batch=batch)
-
-# %% ../nbs/toolbox/train.ipynb #cb75127f
+# %% ../nbs/toolbox/train.ipynb #869244bd
 class LossError(CenterNetError):
     "The loss became NaN or infinite."
 
@@ -270,7 +240,37 @@ def check(self:Run, losses, batch, lr):
     raise LossError(f"loss at step {self.done}: {values}; {why}; samples (epoch, index): {batch['keys']}; {where}")
 Run.keep = None
 
-# %% ../nbs/toolbox/train.ipynb #a1cebe0e
+# %% ../nbs/toolbox/train.ipynb #ee59b45d
+@patch
+def forward_loss(self:Run, batch) -> torch.Tensor: # [3]: focal, offset, size, means over the images
+    "The losses of `batch`, forward in the chosen precision, the loss itself in float32."
+    images = batch["images"].to(self.device, memory_format=self.layout, non_blocking=True)
+    objects, ignore = (batch[k].to(self.device, non_blocking=True) for k in ("objects", "ignore"))
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.amp)
+    with torch.autocast(self.device.type, dtype) if dtype else nullcontext(): points = self.model(images, logits=True)
+    return self.criterion(points.float(), objects, ignore).mean(0)
+
+# %% ../nbs/toolbox/train.ipynb #d6b0f4d0
+@patch
+def step(self:Run, batch) -> dict: # losses [3] (detached), lr, norm of the gradient
+    "One step of training."
+    s = self.settings
+    lr = set_lr(self.optimizer, s.lr * lr_factor(self.done, self.steps, self.warmup, s.schedule))
+    torch.manual_seed(key_seed("step", s.seed, self.done, self.rank))        # for networks with dropout
+    losses = self.forward_loss(batch)
+    if self.device.type == "cpu": self.check(losses, batch, lr)             # on a GPU, one step later: looking would make it wait
+    self.scaler.scale(losses.sum()).backward()
+    self.scaler.unscale_(self.optimizer)
+    norm = nn.utils.clip_grad_norm_(self.net.parameters(), s.clip or math.inf)
+    self.scaler.step(self.optimizer); self.scaler.update()
+    self.optimizer.zero_grad(set_to_none=True)
+    if self.ema: self.ema.update_parameters(self.net)
+    self.done += 1
+    losses = losses.detach()
+    if self.world > 1: dist.all_reduce(losses); losses /= self.world
+    return dict(step=self.done, lr=lr, losses=losses, norm=norm, batch=batch)
+
+# %% ../nbs/toolbox/train.ipynb #3a599a2e
 COLUMNS = ["step", "epoch", "seconds", "lr", "loss", "focal", "offset", "size", "norm", "ap", "ap50"]
 
 def read_history(path) -> list: # of dicts
@@ -282,7 +282,7 @@ def read_history(path) -> list: # of dicts
             except ValueError: continue
     return [r for r in rows if "step" in r and "size" in r]
 
-# %% ../nbs/toolbox/train.ipynb #8b2e99ae
+# %% ../nbs/toolbox/train.ipynb #cb2c36c6
 class History(list):
     "The rows of a run, each also appended to a CSV file if there is a `path`."
     def __init__(self, path=None): super().__init__(); self.path, self.file = path and Path(path), None
@@ -305,7 +305,7 @@ class History(list):
         "Leave every row on the disk, not in the system's memory."
         if self.file: os.fsync(self.file.fileno()); self.file.close(); self.file = None
 
-# %% ../nbs/toolbox/train.ipynb #1a63cf86
+# %% ../nbs/toolbox/train.ipynb #9f9caf5f
 class Every:
     "Calling it with the step says whether something is due: each so many steps (an int) or each so much time ('90s', '5m', '1h')."
     def __init__(self, when):
@@ -320,7 +320,7 @@ class Every:
         self.last = time.monotonic()
         return True
 
-# %% ../nbs/toolbox/train.ipynb #8973754c
+# %% ../nbs/toolbox/train.ipynb #c108040c
 class Bar(tqdm):
     "tqdm's bar; in a notebook one line that is replaced in place."
     handle = None
@@ -334,7 +334,7 @@ class Bar(tqdm):
         if self.handle and not self.disable: self.display(); self.disable = True     # else tqdm would write a line end
         super().close()
 
-# %% ../nbs/toolbox/train.ipynb #6d65d379
+# %% ../nbs/toolbox/train.ipynb #a3480198
 @patch
 def identity(self:Run) -> dict:
     "What a checkpoint must share with the run it continues."
@@ -354,7 +354,7 @@ def check_same(self:Run, saved:dict, file):
     if what: raise CheckpointError(f"{Path(file).name} belongs to another run: it has {what}; "
                                    "continue with its settings, name another `checkpoint`, or start over with resume=False")
 
-# %% ../nbs/toolbox/train.ipynb #e2b413b0
+# %% ../nbs/toolbox/train.ipynb #a9b587c2
 @patch
 def state(self:Run) -> dict:
     "All it takes to continue: tensors, numbers and strings only."
@@ -372,7 +372,7 @@ def load_state(self:Run, state:dict, file="checkpoint"):
     except (KeyError, TypeError, AttributeError, RuntimeError) as e:
         raise CheckpointError(f"{Path(file).name} is not a training checkpoint: {e!r}; start over with resume=False") from e
 
-# %% ../nbs/toolbox/train.ipynb #6c1b9d48
+# %% ../nbs/toolbox/train.ipynb #230f91da
 class Keeper:
     "Writes the checkpoints of `run` to `path`, the previous one kept, and reads them back."
     def __init__(self, run:Run, path=None, every="60s"):
@@ -398,7 +398,7 @@ class Keeper:
             self.run.load_state(state, f); self.saved = self.run.done
             return
 
-# %% ../nbs/toolbox/train.ipynb #c40acf41
+# %% ../nbs/toolbox/train.ipynb #27cf5151
 @patch
 def scored(self:Run):
     "The network to evaluate: the average if there is one."
@@ -426,7 +426,7 @@ def finish(self:Run):
     self.net.skipped, self.net.best = self.skipped, self.best and {k: v for k, v in self.best.items() if k != "net"}
     return self.net.eval()
 
-# %% ../nbs/toolbox/train.ipynb #bb2633b7
+# %% ../nbs/toolbox/train.ipynb #345a50f0
 class Rows:
     "Turns what `Run.step` returns into rows of numbers; on a GPU one step late (`lag` 1)."
     def __init__(self, run:Run): self.run, self.lag, self.waiting, self.start = run, int(run.device.type == "cuda"), [], time.monotonic() - run.seconds
@@ -441,7 +441,7 @@ class Rows:
         return dict(step=out["step"], epoch=out["step"] * s.batch_size / len(self.run.dataset), seconds=round(seconds, 3), lr=out["lr"],
                     loss=focal + offset + size, focal=focal, offset=offset, size=size, norm=float(out["norm"]))
 
-# %% ../nbs/toolbox/train.ipynb #b002ecc5
+# %% ../nbs/toolbox/train.ipynb #13db0ac3
 @patch
 def take(self:Run, batch):
     "`batch`, unless it says that a sample could not be used; counts what was skipped."
@@ -451,7 +451,7 @@ def take(self:Run, batch):
     hint = "repair it, or leave such samples out with on_bad='skip'" if self.settings.on_bad == "stop" else "no usable sample followed it"
     raise DataError(f"at step {self.done}, {seen}; {hint}")
 
-# %% ../nbs/toolbox/train.ipynb #af60c6c2
+# %% ../nbs/toolbox/train.ipynb #6bf25598
 @patch
 def report(self:Run, keeper, interrupted=False):
     "Say on stderr what was skipped, and after an interruption where it can go on."
@@ -464,7 +464,7 @@ def report(self:Run, keeper, interrupted=False):
         else "no checkpoint was written" + ("" if keeper.path else " (name one by `checkpoint`)")
     print(f"interrupted after step {self.done} of {self.steps}; {kept}", file=sys.stderr)
 
-# %% ../nbs/toolbox/train.ipynb #96ac0459
+# %% ../nbs/toolbox/train.ipynb #9239ecad
 def live_figure(history, handle=None):
     "Draw the losses so far, in place of the figure drawn before."
     import matplotlib.pyplot as plt
@@ -475,7 +475,7 @@ def live_figure(history, handle=None):
     handle.update(figure)
     return handle
 
-# %% ../nbs/toolbox/train.ipynb #f17a0769
+# %% ../nbs/toolbox/train.ipynb #4b6d0cf9
 @patch
 def loop(self:Run, keeper, history, valid=None, valid_every=None, workers=0, progress=True, live_plot=False, metric="ap50"):
     "All steps that are left."
@@ -494,7 +494,7 @@ def loop(self:Run, keeper, history, valid=None, valid_every=None, workers=0, pro
                 keeper.save()
             if draw(self.done) or live_plot and last: figure = live_figure(history, figure)
 
-# %% ../nbs/toolbox/train.ipynb #fc7a95ad
+# %% ../nbs/toolbox/train.ipynb #5d00c664
 @patch
 def go(self:Run, keeper, history, **kwargs):
     "Continue where `keeper` stands, to the end; returns the trained network."
@@ -507,7 +507,7 @@ def go(self:Run, keeper, history, **kwargs):
     net = self.finish(); net.history = list(history)
     return net
 
-# %% ../nbs/toolbox/train.ipynb #65cc7abc
+# %% ../nbs/toolbox/train.ipynb #2e4c7ee6
 @delegates(Settings)
 def train(dataset,              # items (image, objects[, ignore]); `.names` are its classes
           *, net=None,          # network to train, in place; None: `CenterNet` of random weights for the dataset's classes
