@@ -30,7 +30,7 @@ class Noise(torch.utils.data.Dataset):
 class Tiny(nn.Module):
     "Convolutions, batch norm, dropout; the ballast makes checkpoints large enough to be met half-written"
     num_classes = 2
-    def __init__(self, ballast=1_000_000):
+    def __init__(self, ballast=400_000):
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, 16, 4, 4), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.1), nn.Conv2d(16, 6, 3, padding=1))
         self.register_buffer('ballast', torch.arange(ballast, dtype=torch.float32))
