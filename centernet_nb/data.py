@@ -309,7 +309,7 @@ def _check_coco(data, name):
         for i, row in enumerate(rows):
             for f in fields:
                 if not isinstance(row, dict) or f not in row: raise _not_coco(name, f"{key}[{i}] has no {f!r}")
-                if f.endswith('id') and (isinstance(row[f], bool) or not isinstance(row[f], (int, str))): raise _not_coco(name, f"{key}[{i}] has the {f} {row[f]!r}")
+                if f in ('id', 'image_id', 'category_id', 'name') and (isinstance(row[f], bool) or not isinstance(row[f], (int, str))): raise _not_coco(name, f"{key}[{i}] has the {f} {row[f]!r}")
         if key != 'annotations' and len({row['id'] for row in rows}) < len(rows): raise _not_coco(name, f"an id stands twice in `{key}`")
 
 # %% ../nbs/toolbox/data.ipynb #2f214fee
