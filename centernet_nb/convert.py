@@ -99,7 +99,8 @@ def gaussian_radius(
     formula='corrected', # 'original' (as published with CornerNet and CenterNet), 'corrected', or 'later' (corrected, 0.3)
 )->torch.Tensor: # radii in output pixels, float32, not rounded
     "How far both corners of a box may move while its IoU stays at least `min_overlap` (section 3, after CornerNet)"
-    if formula not in ('original', 'corrected', 'later'): raise ValueError(f"formula={formula!r}: choose 'original', 'corrected' or 'later'")
+    if formula not in ('original', 'corrected', 'later'):
+        raise ValueError(f"formula={formula!r}: choose 'original', 'corrected' or 'later'")
     o = min_overlap if min_overlap is not None else .3 if formula == 'later' else .7
     if not 0 < o < 1: raise ValueError(f"min_overlap={o} must lie between 0 and 1")
     h, w = (torch.as_tensor(t, dtype=torch.float32) for t in (h, w))
@@ -273,7 +274,8 @@ def find_peaks(
             if n >= all_rows or ((peaks[0].bincount(minlength=B) >= most) | (t <= floor)).all(): return peaks
             n *= 8
     peak = (heat >= floor.view(-1, 1, 1, 1)) & is_peak(heat, kernel_size)
-    if most is not None and 0 < most < heat[:1].numel(): peak &= heat >= heat.where(peak, 0).flatten(1).topk(most).values[:, -1].view(-1, 1, 1, 1)
+    if most is not None and 0 < most < heat[:1].numel():
+        peak &= heat >= heat.where(peak, 0).flatten(1).topk(most).values[:, -1].view(-1, 1, 1, 1)
     at = peak.nonzero().unbind(1)
     return *at, heat[at]
 
