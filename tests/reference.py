@@ -82,7 +82,8 @@ def loss(points, objects, hw, from_logits, ignore=None, scale=4, size_weight=0.1
         p, q = np.exp(log_p), np.exp(log_q)
     else:
         p = np.clip(z, 0, 1); q = 1 - p
-        log_p, log_q = np.log(np.maximum(p, 1e-4)), np.log(np.maximum(q, 1e-4))
+        tiny = np.finfo(np.float32).tiny
+        log_p, log_q = np.log(np.maximum(p, tiny)), np.log(np.maximum(q, tiny))
     out = np.zeros((B, 3))
     for b in range(B):
         n, centre = (objects[b, :, 5] > 0).sum() + 1, (target[b, :C] == 1).any(0)
