@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['cache_dir', 'file_hash', 'online', 'download', 'download_many', 'extract']
 
-# %% ../nbs/toolbox/fetch.ipynb #9be3117d
+# %% ../nbs/toolbox/fetch.ipynb #9af63c24
 import contextlib, email.utils, errno, hashlib, http.client, os, random, shutil, ssl, stat, tarfile, threading, time, urllib.error, urllib.request, zipfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from tqdm.auto import tqdm
 from .checks import DownloadError
 
-# %% ../nbs/toolbox/fetch.ipynb #300f37f6
+# %% ../nbs/toolbox/fetch.ipynb #6706fb04
 def cache_dir(
     *parts,         # folders inside it
 ) -> Path:
@@ -22,7 +22,7 @@ def cache_dir(
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
-# %% ../nbs/toolbox/fetch.ipynb #c14b4e1c
+# %% ../nbs/toolbox/fetch.ipynb #4c559f32
 def file_hash(
     path,               # file
     kind='sha256',      # or 'md5', …
@@ -33,7 +33,7 @@ def file_hash(
         while piece := f.read(1 << 20): h.update(piece)
     return h.hexdigest()
 
-# %% ../nbs/toolbox/fetch.ipynb #f8475233
+# %% ../nbs/toolbox/fetch.ipynb #69e7e084
 def _check_url(url, allow_http=False):
     "`url`, if it is https, or http from this very machine (or allowed)"
     parts = urlsplit(url)
@@ -48,14 +48,14 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         return super().redirect_request(req, fp, code, msg, headers, _check_url(newurl, self.allow_http))
 
-# %% ../nbs/toolbox/fetch.ipynb #40b0fc65
+# %% ../nbs/toolbox/fetch.ipynb #ada12f0e
 def _open(url, headers={}, timeout=20, allow_http=False, method='GET'):
     "The server's answer"
     headers = {'User-Agent': 'centernet_nb', 'Accept-Encoding': 'identity', **headers}
     request = urllib.request.Request(_check_url(url, allow_http), headers=headers, method=method)
     return urllib.request.build_opener(_Redirects(allow_http)).open(request, timeout=timeout)
 
-# %% ../nbs/toolbox/fetch.ipynb #02e2e2dd
+# %% ../nbs/toolbox/fetch.ipynb #f5f5a6fe
 def online(
     host,           # name, or address that begins with http(s)://
     seconds=5,      # the answer comes within these
@@ -72,7 +72,7 @@ def online(
     thread.join(seconds)
     return bool(answer)
 
-# %% ../nbs/toolbox/fetch.ipynb #b133d6fb
+# %% ../nbs/toolbox/fetch.ipynb #3a189585
 class _Again(Exception):
     "A failure that may pass; `wait`: seconds the server asked for"
     def __init__(self, why, wait=0): super().__init__(why); self.wait = wait
@@ -84,7 +84,7 @@ def _wait_asked(headers):
         return float(asked) if asked.strip().isdigit() else max(0, email.utils.parsedate_to_datetime(asked).timestamp() - time.time())
     return 0
 
-# %% ../nbs/toolbox/fetch.ipynb #30da8670
+# %% ../nbs/toolbox/fetch.ipynb #c3ff6e47
 def _answer(url, part, tag, can_resume, timeout, allow_http):
     "Ask for the bytes that `part` lacks: the answer, where it begins, and how large the whole is (None: not said)"
     have = part.stat().st_size if part.exists() else 0
@@ -108,7 +108,7 @@ def _answer(url, part, tag, can_resume, timeout, allow_http):
         raise _Again(f"the server sent {span!r} when asked for bytes from {have} on")
     return answer, have, None if total is None else have + total
 
-# %% ../nbs/toolbox/fetch.ipynb #cad54dbf
+# %% ../nbs/toolbox/fetch.ipynb #7264790f
 def _receive(answer, part, start, total, size_limit, bar):
     "Append the answer's body to `part`, no more than `size_limit` in all"
     name, got = part.name.removesuffix('.part'), start
@@ -125,7 +125,7 @@ def _receive(answer, part, start, total, size_limit, bar):
         f.truncate(); f.flush(); os.fsync(f.fileno())
     if total is not None and got < total: raise _Again(f"the connection ended after {got:,} of {total:,} bytes")
 
-# %% ../nbs/toolbox/fetch.ipynb #70e771cf
+# %% ../nbs/toolbox/fetch.ipynb #d8386d91
 def _wrong(path, sha256, md5, verify):
     "What is wrong with the file at `path`, or nothing"
     for kind, wanted in dict(sha256=sha256, md5=md5).items():
@@ -135,7 +135,7 @@ def _wrong(path, sha256, md5, verify):
             if verify(path) is False: return "it did not pass the check"
         except Exception as e: return f"it did not pass the check ({e})"
 
-# %% ../nbs/toolbox/fetch.ipynb #19a4ccea
+# %% ../nbs/toolbox/fetch.ipynb #7532a69c
 def _attempt(url, part, tag, sure, size_limit, timeout, allow_http, bar):
     "One try; what may pass becomes `_Again`"
     try:
@@ -154,7 +154,25 @@ def _attempt(url, part, tag, sure, size_limit, timeout, allow_http, bar):
         if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS): raise DownloadError(f"{part.name} cannot be written: {e.strerror}") from e
         raise _Again(f"the connection broke ({e})") from e
 
-# %% ../nbs/toolbox/fetch.ipynb #327cd8bc
+# %% ../nbs/toolbox/fetch.ipynb #2da77c96
+def _persist(url, path, part, tag, checks, retries, backoff, how):
+    "Try until the file is whole and right, or `retries` failures in a row have brought no progress"
+    failures, best = 0, 0
+    while True:
+        try:
+            _attempt(url, part, tag, any(checks[:2]), *how)
+            if (why := _wrong(part, *checks)) is None: break
+            part.unlink(), tag.unlink(missing_ok=True)
+            raise _Again(why)
+        except _Again as e:
+            have = part.stat().st_size if part.exists() else 0
+            failures, best = (0 if have >= best + 65536 else failures + 1), max(best, have)
+            if failures > retries: raise DownloadError(f"{url} could not be fetched{f', {retries + 1} times in a row' if retries else ''}: {e}") from e
+            time.sleep(max(min(e.wait, 60), min(30, backoff*2**max(0, failures - 1)*random.uniform(.5, 1))))
+    os.replace(part, path)
+    tag.unlink(missing_ok=True)
+
+# %% ../nbs/toolbox/fetch.ipynb #79f178b8
 @contextlib.contextmanager
 def _alone(part):
     "Only one process at a time works on `part` (where the system has file locks)"
@@ -166,7 +184,7 @@ def _alone(part):
         try: yield
         finally: lock.unlink(missing_ok=True)
 
-# %% ../nbs/toolbox/fetch.ipynb #52ba214f
+# %% ../nbs/toolbox/fetch.ipynb #0a80eaf0
 def download(
     url,                    # https (http only from this machine, or if allowed)
     path,                   # file to make; its folder is made too
@@ -190,25 +208,7 @@ def download(
         _persist(url, path, part, tag, (sha256, md5, verify), retries, backoff, (size_limit, timeout, allow_http, bar))
     return path
 
-# %% ../nbs/toolbox/fetch.ipynb #3ced67a6
-def _persist(url, path, part, tag, checks, retries, backoff, how):
-    "Try until the file is whole and right, or `retries` failures in a row have brought no progress"
-    failures, best = 0, 0
-    while True:
-        try:
-            _attempt(url, part, tag, any(checks[:2]), *how)
-            if (why := _wrong(part, *checks)) is None: break
-            part.unlink(), tag.unlink(missing_ok=True)
-            raise _Again(why)
-        except _Again as e:
-            have = part.stat().st_size if part.exists() else 0
-            failures, best = (0 if have >= best + 65536 else failures + 1), max(best, have)
-            if failures > retries: raise DownloadError(f"{url} could not be fetched, {retries + 1} times in a row: {e}") from e
-            time.sleep(max(min(e.wait, 60), min(30, backoff*2**max(0, failures - 1)*random.uniform(.5, 1))))
-    os.replace(part, path)
-    tag.unlink(missing_ok=True)
-
-# %% ../nbs/toolbox/fetch.ipynb #0d78689c
+# %% ../nbs/toolbox/fetch.ipynb #42766cbd
 def download_many(
     pairs,          # (url, path) of each file
     workers=8,      # at a time
@@ -234,7 +234,7 @@ def download_many(
             raise
     return failed
 
-# %% ../nbs/toolbox/fetch.ipynb #e0245e55
+# %% ../nbs/toolbox/fetch.ipynb #414e6809
 def _safe(folder, name):
     "The path of member `name` inside `folder`, or a `DownloadError` if it would lie elsewhere"
     parts = PurePosixPath(name.replace('\\', '/')).parts
@@ -244,7 +244,7 @@ def _safe(folder, name):
     if not path.resolve().is_relative_to(folder.resolve()): raise DownloadError(f"{name!r} would be written through a link out of the folder")
     return path
 
-# %% ../nbs/toolbox/fetch.ipynb #b52e8595
+# %% ../nbs/toolbox/fetch.ipynb #ca16e68f
 def _members(archive):
     "(name, size, is it a plain file?, opener) of what is in a zip or tar that is worth unpacking"
     if isinstance(archive, zipfile.ZipFile):
@@ -257,7 +257,7 @@ def _members(archive):
             if m.isdir() or m.type in (tarfile.XHDTYPE, tarfile.XGLTYPE): continue
             yield m.name, m.size, m.isreg() and not m.issparse(), lambda m=m: archive.extractfile(m)
 
-# %% ../nbs/toolbox/fetch.ipynb #347e2512
+# %% ../nbs/toolbox/fetch.ipynb #8c3bc95c
 def _write(source, path, size):
     "Copy exactly `size` bytes of an open member to `path`; it has its name only when it is whole"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +268,7 @@ def _write(source, path, size):
         if left or source.read(1): raise DownloadError(f"{path.name} in the archive is not as long as the archive says")
     os.replace(aside, path)
 
-# %% ../nbs/toolbox/fetch.ipynb #706297c7
+# %% ../nbs/toolbox/fetch.ipynb #7aa2891a
 def extract(
     archive,                # zip or tar (also .gz, .bz2, .xz)
     folder,                 # where to
