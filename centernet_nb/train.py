@@ -530,3 +530,5 @@ def train(dataset,              # items (image, objects[, ignore]); `.names` are
         if resume: keeper.resume()
         rows = History((history or checkpoint and Path(checkpoint).with_suffix(".csv")) if run.rank == 0 else None)
         return run.go(keeper, rows, valid=valid, valid_every=valid_every, workers=workers, progress=progress, live_plot=live_plot, metric=metric)
+
+del train.__delwrap__           # the documentation would look for the source of `Settings.__init__`, which nobody wrote
