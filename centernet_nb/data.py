@@ -7,13 +7,14 @@ __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'PAD_COLOUR', 'MAX_SIDE', 'MAX_PIXEL
            'open_image', 'find_tinycoco', 'normalise', 'as_hw', 'Placement', 'clip_boxes', 'ignore_map', 'make_item',
            'letterbox', 'augmented', 'coco_of', 'CocoObjects', 'collate']
 
-# %% ../nbs/toolbox/data.ipynb #3e8103c0
+# %% ../nbs/toolbox/data.ipynb #9f51d41d
 import contextlib, io, json, math, os, shutil
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
 from PIL import Image, WebPImagePlugin       # which makes WebP known; PIL knows the others by itself
+from torch.nn.functional import interpolate
 from torchvision import tv_tensors
 from torchvision.datasets import CocoDetection
 from torchvision.transforms import v2
@@ -180,7 +181,7 @@ def back(self:Placement, objects):
     shift, scale = objects.new_tensor([ty, tx, 0, 0, 0, 0]), objects.new_tensor([sy, sx, sy, sx, 1, 1])
     return torch.where(objects[..., 5:] > 0, (objects - shift)/scale, objects)
 
-# %% ../nbs/toolbox/data.ipynb #20dc6ad2
+# %% ../nbs/toolbox/data.ipynb #ff931a22
 @patch
 def image(self:Placement, image):
     "The canvas, uint8 `[3,H,W]`; `image`: PIL RGB, all of the picture, perhaps decoded 2, 4 or 8 times smaller"
@@ -188,10 +189,15 @@ def image(self:Placement, image):
     y0, x0, y1, x1 = max(0, ty), max(0, tx), min(H, ty + nh), min(W, tx + nw)              # what is covered of the canvas
     canvas = torch.tensor(PAD_COLOUR, dtype=torch.uint8)[:, None, None].repeat(1, H, W)
     if y1 <= y0 or x1 <= x0: return canvas
-    ky, kx = h/nh/max(1, round(h/image.height)), w/nw/max(1, round(w/image.width))
-    box = max(0, y0 - ty)*ky, max(0, x0 - tx)*kx, min((y1 - ty)*ky, image.height), min((x1 - tx)*kx, image.width)
-    part = image.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=(box[1], box[0], box[3], box[2]))
-    canvas[:, y0:y1, x0:x1] = torch.from_numpy(np.array(part)).permute(2, 0, 1)
+    reduced = next((f for f in (1, 2, 4, 8) if (math.ceil(h/f), math.ceil(w/f)) == (image.height, image.width)), None)
+    rows, columns = (h/reduced, w/reduced) if reduced else (image.height, image.width)     # of the decoded pixels, those that count
+    if (y1 - y0)*(x1 - x0) > nh*nw/3:
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        x = interpolate(x, scale_factor=(nh/rows*(1 + 1e-6), nw/columns*(1 + 1e-6)), mode='bilinear', antialias=True)[0, :, y0 - ty:y1 - ty, x0 - tx:x1 - tx]
+    else:       # only a small part is seen
+        box = (x0 - tx)*columns/nw, (y0 - ty)*rows/nh, min((x1 - tx)*columns/nw, image.width), min((y1 - ty)*rows/nh, image.height)
+        x = torch.from_numpy(np.array(image.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box))).permute(2, 0, 1)
+    canvas[:, y0:y1, x0:x1] = x
     return canvas
 
 # %% ../nbs/toolbox/data.ipynb #4aae05e9
@@ -232,7 +238,7 @@ def make_item(
     objects = torch.stack([(y1 + y2)/2, (x1 + x2)/2, y2 - y1, x2 - x1, c, torch.ones_like(c)], 1)
     return normalise(image), objects, ignore_map(boxes[~real], image.shape[-2:])
 
-# %% ../nbs/toolbox/data.ipynb #f9d1e9d7
+# %% ../nbs/toolbox/data.ipynb #3328298d
 class letterbox:
     "The whole picture on the canvas, centred, its proportions kept; `squash=True` stretches it instead"
     def __init__(self,
@@ -240,7 +246,9 @@ class letterbox:
         squash=False,       # stretch the picture to the canvas
         min_visible=.3,     # see `clip_boxes`
         min_size=1.,        # see `clip_boxes`
-    ): self.size, self.squash, self.limits, self.after = as_hw(size), squash, (min_visible, min_size), None
+    ):
+        self.size, self.squash, self.limits = as_hw(size), squash, (min_visible, min_size)
+        self.flip = self.recolour = None            # for those who do more
 
     def place(self, hw, boxes=None): return Placement(hw, self.size, squash=self.squash)
 
@@ -248,13 +256,15 @@ class letterbox:
         "Resample a PIL `image` as `placement` says, and its boxes with it"
         boxes, labels = clip_boxes(placement.boxes(target['boxes'].as_subclass(torch.Tensor)), target['labels'], self.size, *self.limits)
         image, boxes = tv_tensors.Image(placement.image(image)), tv_tensors.BoundingBoxes(boxes, format='XYXY', canvas_size=self.size)
-        return (self.after or (lambda *both: both))(image, dict(boxes=boxes, labels=labels))
+        target = dict(boxes=boxes, labels=labels)
+        if self.flip: image, target = self.flip(image, target)
+        return (self.recolour(image.as_subclass(torch.Tensor)) if self.recolour else image), target
 
     def __call__(self, image, target):
         "`image`: PIL, RGB; `target`: boxes `[N,4]` (x1, y1, x2, y2) and labels `[N]`; gives uint8 `[3,H,W]` and the same"
         return self.apply(self.place((image.height, image.width), target['boxes'].as_subclass(torch.Tensor)), image, target)
 
-# %% ../nbs/toolbox/data.ipynb #855252c7
+# %% ../nbs/toolbox/data.ipynb #ad2e9593
 class augmented(letterbox):
     "Another view of the picture at each call: scaled, shifted (cropped where it is larger than the canvas), mirrored, recoloured. Torch's random numbers"
     def __init__(self,
@@ -270,8 +280,8 @@ class augmented(letterbox):
         super().__init__(size, False, min_visible, min_size)
         if not 0 < scale[0] <= scale[1]: raise ValueError(f"scale {scale} must be two positive numbers, the smaller first")
         self.scale, self.crop, self.focus = tuple(scale), crop, focus
-        colours = [v2.ToDtype(torch.float32, scale=True), v2.ColorJitter(colour, colour, colour)] if colour else []
-        self.after = v2.Compose([v2.RandomHorizontalFlip(flip), *colours])
+        if flip: self.flip = v2.RandomHorizontalFlip(flip)
+        if colour: self.recolour = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.ColorJitter(colour, colour, colour)])
 
 # %% ../nbs/toolbox/data.ipynb #f76327eb
 @patch
@@ -299,7 +309,7 @@ def _not_coco(name, why):
     return DataError(f"{name} is not a COCO annotation file: {why}. It must be JSON with the lists `images` (id, file_name, width, height), "
                      "`annotations` (id, image_id, category_id, bbox) and `categories` (id, name)")
 
-# %% ../nbs/toolbox/data.ipynb #78311342
+# %% ../nbs/toolbox/data.ipynb #bd6b7ae6
 def _check_coco(data, name):
     "Refuse what would only fail later, or never"
     if not isinstance(data, dict): raise _not_coco(name, f"it holds a {type(data).__name__}")
