@@ -87,18 +87,20 @@ def read_layout(
     hint = 'it looks like COCO: read it with `CocoObjects`' if isinstance(layout, dict) and 'annotations' in layout else 'is it the right file?'
     raise DataError(f'{path.name} is not of the layout of cocotext.v2.json, which has `imgs` and `anns` by id; it has {str(keys)[:120]}; {hint}')
 
-# %% ../nbs/06_train_cocotext.ipynb #a0c030ef
+# %% ../nbs/06_train_cocotext.ipynb #1184157d
 def _check_layout(layout, name):
-    "Refuse what would only fail later, or never"
+    "Refuse entries that would only fail later, or never."
+    whole = lambda v: isinstance(v, int) and not isinstance(v, bool)
     for key, fields in dict(imgs=('file_name', 'width', 'height'), anns=('image_id',)).items():
         for k, row in layout[key].items():
             lost = [f for f in fields if not isinstance(row, dict) or f not in row]
             if lost: raise DataError(f'{name}: {key}[{k!r}] has no {lost[0]!r}; fetch it again')
-            bad = [f for f in ('width', 'height') if key == 'imgs' and not (type(row[f]) is int and 0 < row[f] < 1_000_000)]
-            bad += [f for f in ('id', 'image_id', 'set', 'file_name') if type(row.get(f)) not in (int, str, type(None))]
-            if bad: raise DataError(f'{name}: {key}[{k!r}] has the {bad[0]} {str(row[bad[0]])[:60]!r}; fetch it again')
+            bad = [f for f in ('width', 'height') if key == 'imgs' and not (whole(row[f]) and 0 < row[f] < 1_000_000)]
+            bad += [f for f in ('id', 'image_id', 'set', 'file_name', 'class') if not isinstance(row.get(f), (int, str, type(None))) or isinstance(row.get(f), bool)]
+            if bad: raise DataError(f'{name}: {key}[{k!r}] has the {bad[0]} {str(row[bad[0]])[:60]}; fetch it again')
     ids = [str(i.get('id', k)) for k, i in layout['imgs'].items()]
-    if len(set(ids)) < len(ids): raise DataError(f'{name}: two of its pictures have the same id; fetch it again')
+    if len(set(ids)) < len(ids): raise DataError(f'{name}: two of its pictures share an id; fetch it again')
+    return layout
 
 # %% ../nbs/06_train_cocotext.ipynb #576eec8d
 CLASSES = 'machine printed', 'handwritten', 'others'
