@@ -104,6 +104,9 @@ def test_links_to_the_published_site_become_near():
     text = "[`x`](https://a.io/p/toolbox/data.html#x) [y](https://a.io/q/b.html)"
     assert prepare_site.near_links(text, "toolbox/draw.ipynb", "https://a.io/p") == "[`x`](data.html#x) [y](https://a.io/q/b.html)"
     assert prepare_site.near_links(text, "index.ipynb", "https://a.io/p/").startswith("[`x`](toolbox/data.html#x)")
+    names = "[`C`](https://a.io/p/m.html#c) [`C.f`](https://a.io/p/m.html#c.f) [`C.g`](https://a.io/p/m.html#c.g) [`_h`](https://a.io/p/m.html#_h)"
+    near = prepare_site.near_links(names, "m.ipynb", "https://a.io/p", {"m.html": {"c", "c.f"}})
+    assert near == "[`C`](m.html#c) [`C.f`](m.html#c.f) [`C.g`](m.html#c) `_h`"
 
 
 def test_alternative_texts_and_scripts():

@@ -39,6 +39,7 @@ def environment(tmp: Path) -> dict:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])), "PATH": path}
     env.setdefault("MPLBACKEND", "agg")
+    env.setdefault("OMP_NUM_THREADS", "1")     # two staging processes side by side; neither trains
     if shutil.which("quarto", path=path): return env
     command = tmp / "quarto"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tools" / "quarto_lite.py"}" "$@"\n')
@@ -51,8 +52,8 @@ def build() -> None:
     if (ROOT / "nbs" / "index.ipynb").exists(): readme()
     for folder in ("_proc", "_docs"): shutil.rmtree(ROOT / folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as tmp:
-        subprocess.run([sys.executable, "-c", "from nbdev.quarto import nbdev_docs; nbdev_docs()"], cwd=ROOT, env=environment(Path(tmp)), check=True)
-    if not (ROOT / "_docs").exists(): raise SystemExit("no site was built")
+        done = subprocess.run([sys.executable, "-c", "from nbdev.quarto import nbdev_docs; nbdev_docs()"], cwd=ROOT, env=environment(Path(tmp)))
+    if done.returncode or not (ROOT / "_docs").exists(): raise SystemExit("no site was built: the reason stands above")
     print(f"the site is in _docs: {sum(1 for _ in (ROOT / '_docs').rglob('*.html'))} pages; open _docs/index.html through `python -m http.server -d _docs`")
 
 

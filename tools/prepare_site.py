@@ -33,10 +33,30 @@ def settings() -> dict:
 
 # ---------------------------------------------------------------- the staged notebooks
 
-def near_links(text: str, page: str, home: str) -> str:
-    "`text` with links to the published site (`home`), as nbdev writes them for names in backticks, made relative to `page`."
-    folder = posixpath.dirname(page) or "."
-    return re.sub(re.escape(home.rstrip("/")) + r"/([\w./-]+\.html)", lambda m: posixpath.relpath(m[1], folder), text)
+def shown_names(stage: Path) -> dict[str, set[str]]:
+    "Page → anchors of the names that nbdev documents on it."
+    shown = {}
+    for path in staged(stage):
+        if path.suffix != ".ipynb": continue
+        outputs = [text_of(o.get("data", {}).get("text/markdown")) for c in json.loads(path.read_text(encoding="utf-8"))["cells"] for o in c.get("outputs", [])]
+        name = front_matter(path).get("output-file", path.with_suffix(".html").name)
+        shown[path.relative_to(stage).with_name(name).as_posix()] = {h.lower() for text in outputs for h in re.findall(r"^#+ ([\w.]+)$", text, re.M)}
+    return shown
+
+
+def near_links(text: str, page: str, home: str, shown: dict[str, set[str]] | None = None) -> str:
+    """`text` with links to the published site (`home`), as nbdev writes them for names in backticks, made relative to `page`.
+
+    A method that has no entry of its own leads to its class, a private name nowhere (`shown`: the anchors there are)."""
+    folder, address = posixpath.dirname(page) or ".", re.escape(home.rstrip("/")) + r"/([\w./-]+\.html)"
+    def name(m):
+        _, code, target, anchor = m.groups()
+        known = (shown or {}).get(target)
+        if known is None or anchor in known: return m[0]
+        owner = anchor.split(".")[0]
+        return f"[`{code}`]({home.rstrip('/')}/{target}#{owner})" if owner in known else f"`{code}`"
+    text = re.sub(r"(\[`([^`]+)`\]\()" + address + r"#([\w.]+)\)", name, text)
+    return re.sub(address, lambda m: posixpath.relpath(m[1], folder), text)
 
 
 def plain(markdown: str) -> str:
@@ -57,15 +77,15 @@ def describe(cells: list[dict], i: int) -> str:
     return f"Figure: {plain(heading)}. {said}"[:300].strip()
 
 
-def complete(nb: dict, page: str, home: str, source: str | None) -> dict:
+def complete(nb: dict, page: str, home: str, source: str | None, shown: dict[str, set[str]] | None = None) -> dict:
     "One staged notebook, completed in place. `source`: the address of its file on GitHub, None for no links to it."
     cells = nb["cells"]
     for i, cell in enumerate(cells):
-        if cell["cell_type"] == "markdown": cell["source"] = near_links(text_of(cell["source"]), page, home)
+        if cell["cell_type"] == "markdown": cell["source"] = near_links(text_of(cell["source"]), page, home, shown)
         if cell["cell_type"] != "code": continue
         for out in cell.get("outputs", []):
             data = out.get("data", {})
-            if "text/markdown" in data: data["text/markdown"] = near_links(text_of(data["text/markdown"]), page, home)
+            if "text/markdown" in data: data["text/markdown"] = near_links(text_of(data["text/markdown"]), page, home, shown)
         picture = any("image/png" in o.get("data", {}) or "image/svg+xml" in o.get("data", {}) for o in cell.get("outputs", []))
         if picture and not re.search(r"^#\|\s*fig-alt:", text_of(cell["source"]), re.M):
             cell["source"] = f"#| fig-alt: {json.dumps(describe(cells, i), ensure_ascii=False)}\n" + text_of(cell["source"])
@@ -164,10 +184,11 @@ def main() -> None:
     if not os.environ.get("QUARTO_PROJECT_RENDER_ALL"): return    # a single page is being rendered, such as README.md
     stage, s = Path.cwd(), settings()
     home, git = s["doc_host"] + s["doc_baseurl"], f"{s['git_url']}/blob/{s['branch']}/nbs"
+    shown = shown_names(stage)
     for path in staged(stage):
         if path.suffix != ".ipynb" or (stage / ".completed").exists(): continue
         page = path.relative_to(stage).as_posix()
-        nb = complete(json.loads(path.read_text(encoding="utf-8")), page, home, None if page == "index.ipynb" else f"{git}/{page}")
+        nb = complete(json.loads(path.read_text(encoding="utf-8")), page, home, None if page == "index.ipynb" else f"{git}/{page}", shown)
         path.write_text(json.dumps(nb, ensure_ascii=False), encoding="utf-8")
     (stage / ".completed").touch()      # a second render of the same staging must not add a second time
     (stage / "api.qmd").write_text(api_page(), encoding="utf-8")

@@ -5,7 +5,7 @@
 
 What smalldocs 0.5.4 does not do as Quarto does, and is mended in the staged copies (`_proc`) before it runs or in the pages after:
 `output-file` (pages are renamed, links and sidebar follow), `{#eq-…}` labels, `@eq-` and `@fig-` references, `output: asis` streams,
-maths and diagrams from another host (the vendored files are used), links of the 404 page, sidebar arrows out of the keyboard's reach.
+maths, diagrams and fonts from other hosts (vendored files are used, the reader's fonts), links of the 404 page, sidebar arrows out of the keyboard's reach.
 """
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ VENDOR = "site/vendor"
 LINK = re.compile(r"""(\]\(\s*<?|(?:href|src)\s*=\s*["'])([^)\s"'>]+)""")
 EQUATION = re.compile(r"\$\$(.+?)\$\$[ \t]*\{#(eq-[\w-]+)\}", re.S)
 REFERENCE = re.compile(r"(?<![\w`@/])@((?:eq|fig)-[\w-]+)")
+FOREIGN = re.compile(r"""@import\s*(?:url\(\s*["']?(?:https?:)?//[^)]*\)|"(?:https?:)?//[^"]*"|'(?:https?:)?//[^']*')[^;]*;""")
 FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.S | re.M)
 
 
@@ -180,6 +181,8 @@ def render_site(root: Path) -> None:
     site = smalldocs.site.build(root, quiet=True)
     base = urlsplit(str(site.project.website.get("site-url") or "/")).path.rstrip("/") + "/"
     problems = [w for w in site.warnings if "broken link" in w]
+    for css in (site.out / "site_libs").rglob("*.css"):     # the themes ask another host for fonts; the reader's own will do
+        css.write_text(FOREIGN.sub("", css.read_text(encoding="utf-8")), encoding="utf-8")
     for page in sorted(site.out.rglob("*.html")):
         if "site_libs" in page.parts: continue
         name = page.relative_to(site.out).as_posix()

@@ -126,11 +126,11 @@ if (typeof document !== "undefined") (() => {
 
   const FIGURES = {
     gaussian(root) {
-      const H = 36, W = 56, s = { y: 18.5, x: 28.5, h: 10, w: 20, formula: "later" }, names = ["original", "corrected", "later"];
-      const b = board(H, W, "heat of one box's centre on a grid of 36 by 56 cells");
+      const H = 26, W = 44, s = { y: 13.5, x: 22.5, h: 10, w: 20, formula: "later" }, names = ["original", "corrected", "later"];
+      const b = board(H, W, "heat of one box's centre on a grid of 26 by 44 cells");
       const worst = node("svg:rect", { class: "cnb-worst" }), box = node("svg:rect", { class: "cnb-box" });
       const circles = names.map((n, i) => node("svg:circle", { class: "cnb-ring", stroke: COLOURS[i] }));
-      const corner = node("svg:rect", { class: "cnb-corner" });
+      const corner = node("svg:circle", { class: "cnb-corner", r: .7 });
       b.svg.append(worst, ...circles, box, corner);
       const t = table(["formula", "radius", "in cells", "σ", "worst IoU"], [["original", "original, overlap 0.7"], ["corrected", "corrected, 0.7"], ["later", "later work, 0.3"]]);
       const choose = node("fieldset", { class: "cnb-choice" }, node("legend", {}, "Heat drawn by"), ...names.map((n, i) => {
@@ -142,7 +142,7 @@ if (typeof document !== "undefined") (() => {
       function draw() {
         b.paint(N.gaussian(H, W, s.y, s.x, N.gaussianRadius(s.h, s.w, undefined, s.formula)));
         rect(box, s.y, s.x, s.h, s.w);
-        set(corner, { x: s.x + s.w / 2 - 1.4, y: s.y + s.h / 2 - 1.4, width: 2.8, height: 2.8 });
+        set(corner, { cx: s.x + s.w / 2, cy: s.y + s.h / 2 });
         names.forEach((n, i) => {
           const r = N.gaussianRadius(s.h, s.w, undefined, n), whole = Math.floor(r);
           set(circles[i], { cx: Math.floor(s.x) + .5, cy: Math.floor(s.y) + .5, r });
@@ -163,15 +163,15 @@ if (typeof document !== "undefined") (() => {
     },
 
     overlap(root) {
-      const H = 17, W = 48, s = { a: 17.5, b: 29.5, sizeA: 18, sizeB: 12, p: .1 }, y = 8.5;
+      const H = 21, W = 48, s = { a: 20.5, b: 26.5, sizeA: 20, sizeB: 14, p: .1 }, y = 10.5;
       const boards = ["max", "sum"].map((how) => ({ how, ...board(H, W, `heat of two boxes, combined by ${how}`) }));
-      const plot = node("svg:svg", { viewBox: `0 0 ${W} 26`, class: "cnb-plot", role: "img", "aria-label": "values and weights along the middle row" });
+      const plot = node("svg:svg", { viewBox: `0 0 ${W} 25`, class: "cnb-plot", role: "img", "aria-label": "values and weights along the middle row" });
       const lines = { sum: node("svg:path", { class: "cnb-line", stroke: COLOURS[0] }), max: node("svg:path", { class: "cnb-line", stroke: COLOURS[1] }) };
       const bars = { sum: node("svg:path", { class: "cnb-bars", fill: COLOURS[0] }), max: node("svg:path", { class: "cnb-bars", fill: COLOURS[1] }) };
-      const base = 15, unit = 7, low = 25.5, weight = 8;
+      const base = 13.5, unit = 6, low = 24.5, weight = 8;
       plot.append(node("svg:line", { x1: 0, x2: W, y1: base - unit, y2: base - unit, class: "cnb-one" }), node("svg:line", { x1: 0, x2: W, y1: base, y2: base, class: "cnb-axis" }),
         node("svg:line", { x1: 0, x2: W, y1: low, y2: low, class: "cnb-axis" }), bars.sum, bars.max, lines.sum, lines.max,
-        node("svg:text", { x: .3, y: base - unit - .4, class: "cnb-text" }, "Y = 1"), node("svg:text", { x: .3, y: low - weight + .6, class: "cnb-text" }, "weight (1 − Y)⁴ of a negative"));
+        node("svg:text", { x: .3, y: base - unit - .4, class: "cnb-text" }, "Y = 1"), node("svg:text", { x: .3, y: low - weight - .6, class: "cnb-text" }, "weight (1 − Y)⁴ of a negative"));
       const handles = ["a", "b"].map((k) => boards.map((b) => node("svg:rect", { class: "cnb-box" })));
       boards.forEach((b, n) => b.svg.append(handles[0][n], handles[1][n]));
       const t = table(["", "by max", "by sum"], [["top", "largest value"], ["positive", "cells with Y = 1: the positives"], ["beyond", "cells above 1"], ["mid", "weight halfway between the centres"], ["loss", "focal loss of a flat prediction"]]);
@@ -191,7 +191,7 @@ if (typeof document !== "undefined") (() => {
         });
       }
       ["a", "b"].forEach((k, i) => boards.forEach((b, n) => draggable(handles[i][n], b.svg, `box ${k.toUpperCase()}, combined by ${b.how}`, (dy, dx) => { s[k] = clamp(s[k] + dx, .5, W - .5); draw(); })));
-      const controls = [slider("side of box A", 2, 32, 1, s.sizeA, (v) => { s.sizeA = v; draw(); }), slider("side of box B", 2, 32, 1, s.sizeB, (v) => { s.sizeB = v; draw(); }),
+      const controls = [slider("side of box A", 2, 20, 1, s.sizeA, (v) => { s.sizeA = v; draw(); }), slider("side of box B", 2, 20, 1, s.sizeB, (v) => { s.sizeB = v; draw(); }),
         slider("prediction p everywhere", .01, .99, .01, s.p, (v) => { s.p = v; draw(); })];
       root.append(node("div", { class: "cnb-pair" }, ...boards.map((b) => node("figure", {}, b.box, node("figcaption", {}, `combined by ${b.how}`)))), plot, ...controls.map((c) => c.row), t.table);
       draw();
