@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['focal_from_probabilities', 'focal_from_logits', 'l1_at_centres', 'focal_and_gradient', 'focal_in_one_pass',
-           'focal_in_place', 'centre_cells', 'PointsLoss', 'CenterNetLoss']
+           'focal_in_place', 'centre_cells', 'at_cells', 'PointsLoss', 'CenterNetLoss']
 
 # %% ../nbs/02_loss.ipynb #7f01f51a
 import torch
@@ -136,44 +136,43 @@ def centre_cells(
     cell = torch.unique(((b*h + y)*w + x)[real])
     return cell//(h*w), cell//w%h, cell%w
 
-# %% ../nbs/02_loss.ipynb #c68cf06e
+# %% ../nbs/02_loss.ipynb #934f34f6
+def at_cells(
+    points, # [B,C+4,h,w]
+    cells, # picture, y and x index, each int64 [n]
+): # [n,4]: dy, dx, h, w
+    "Offset and size at `cells`, at least in float32"
+    b, y, x = cells
+    return points[b,-4:,y,x].to(torch.promote_types(points.dtype, torch.float32))
+
+# %% ../nbs/02_loss.ipynb #bc7323c0
 class PointsLoss(torch.autograd.Function):
     "Sums of the focal, offset and size loss [B,3] from points with logits [B,C+4,h,w], targets, and the index of the centre cells"
     @staticmethod
     def forward(ctx, points, target, cells, ignore=None, alpha=2, beta=4, kernel=focal_in_place):
-        ctx.args, ctx.cells = (ignore, alpha, beta), cells
-        ctx.kernel = kernel
         ctx.save_for_backward(points, target)
+        ctx.cells, ctx.kernel, ctx.args = cells, kernel, (ignore, alpha, beta)
         ctx.grad = torch.empty_like(points) if ctx.needs_input_grad[0] else None
-        focal = PointsLoss.heat(ctx, points, target, ctx.grad)
-        diff = PointsLoss.difference(ctx, points, target)
-        l1 = focal.new_zeros(len(points), 2).index_add_(0, cells[0], diff.abs().view(-1,2,2).sum(2))
+        focal = kernel(points[:,:-4], target[:,:-4], None if ctx.grad is None else ctx.grad[:,:-4], *ctx.args)
+        diff = at_cells(points, cells) - at_cells(target, cells)
         ctx.sign = diff.sign()
+        l1 = focal.new_zeros(len(points), 2).index_add_(0, cells[0], diff.abs().view(-1,2,2).sum(2))
         return torch.cat([focal[:,None], l1], 1)
-
-    @staticmethod
-    def heat(ctx, points, target, grad):
-        return ctx.kernel(points[:,:-4], target[:,:-4], None if grad is None else grad[:,:-4], *ctx.args)
-
-    @staticmethod
-    def difference(ctx, points, target):
-        b, y, x = ctx.cells
-        return points[b,-4:,y,x].to(torch.promote_types(points.dtype, torch.float32)) - target[b,-4:,y,x]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, up):
-        grad, ctx.grad = ctx.grad, None
+        (b, y, x), grad, ctx.grad = ctx.cells, ctx.grad, None
         if grad is None:                                         # a second time through the same graph
             points, target = ctx.saved_tensors
-            grad = torch.empty_like(points); PointsLoss.heat(ctx, points, target, grad)
-        b, y, x = ctx.cells
+            grad = torch.empty_like(points)
+            ctx.kernel(points[:,:-4], target[:,:-4], grad[:,:-4], *ctx.args)
         grad[:,:-4] *= up[:,0,None,None,None].to(grad.dtype)
         grad[:,-4:] = 0
         grad[b,-4:,y,x] = (ctx.sign * up[b][:,[1,1,2,2]]).to(grad.dtype)
         return grad, *[None]*6
 
-# %% ../nbs/02_loss.ipynb #386af918
+# %% ../nbs/02_loss.ipynb #a867e97f
 class CenterNetLoss(nn.Module):
     "Focal, offset and size loss of each picture (equations 1 to 4), each divided by its number of objects + 1, and weighted"
     def __init__(self,
@@ -191,7 +190,7 @@ class CenterNetLoss(nn.Module):
         self.obj_to_points, self.kwargs, self.kernel = obj_to_points, kwargs, focal_in_place
         self._made, self._buffer = {}, None
 
-# %% ../nbs/02_loss.ipynb #300b85ff
+# %% ../nbs/02_loss.ipynb #ac65ac09
 @patch
 @torch.no_grad()
 def targets(self:CenterNetLoss,
@@ -215,7 +214,7 @@ def targets(self:CenterNetLoss,
                          'out of CenterNetLoss, or give those of the network')
     return target
 
-# %% ../nbs/02_loss.ipynb #c6e9b474
+# %% ../nbs/02_loss.ipynb #ed820060
 @patch
 def loss_fl(self:CenterNetLoss, predict, target, alpha=2, beta=4, ignore=None):
     "Focal loss of each picture [B] from class channels [B,C,h,w] (logits if `from_logits`), not divided by anything (equation 1)"
@@ -226,7 +225,7 @@ def loss_l1(self:CenterNetLoss, predict, target, is_real_object):
     "Sum of absolute differences of each picture [B] where `is_real_object` (bool [B,h,w] or [B,1,h,w]) (equations 2 and 3)"
     return l1_at_centres(predict, target, is_real_object)
 
-# %% ../nbs/02_loss.ipynb #89f63786
+# %% ../nbs/02_loss.ipynb #c2732571
 @patch
 def sums(self:CenterNetLoss,
     points, # prediction [B,C+4,h,w]
@@ -243,7 +242,7 @@ def sums(self:CenterNetLoss,
     return torch.stack([self.loss_fl(heat, heat_t, ignore=ignore), self.loss_l1(offset, offset_t, centre),
                         self.loss_l1(size, size_t, centre)], 1)
 
-# %% ../nbs/02_loss.ipynb #92455a81
+# %% ../nbs/02_loss.ipynb #f57fabd5
 @patch
 def forward(self:CenterNetLoss,
     points, # prediction [B,C+4,h,w]: class channels, offset (dy, dx), size (h, w)
@@ -264,7 +263,7 @@ def forward(self:CenterNetLoss,
         weights = sums.new_tensor([1, self.l_offset_lambda, self.l_size_lambda])
         return sums*weights/((objects[...,5]==1).sum(1, keepdim=True) + 1)
 
-# %% ../nbs/02_loss.ipynb #e58e45b1
+# %% ../nbs/02_loss.ipynb #c7030683
 @patch
 def compile(self:CenterNetLoss,
     **kwargs # for `torch.compile`
