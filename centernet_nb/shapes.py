@@ -17,12 +17,12 @@ from fastcore.basics import patch
 from PIL import Image, ImageDraw
 from .checks import DataError
 
-# %% ../nbs/toolbox/shapes.ipynb #752c7c01
+# %% ../nbs/toolbox/shapes.ipynb #c8c46989
 NAMES = ['circle', 'square', 'triangle', 'star', 'ring']
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 MIN_SIDE, SMALL, MAX_SIDE = 12, 24, 96
 
-# %% ../nbs/toolbox/shapes.ipynb #07385bbf
+# %% ../nbs/toolbox/shapes.ipynb #f7f5f36a
 def outline(
     name, # one of `NAMES`
 ): # corners `[K, 2]` (x, y)
@@ -32,7 +32,7 @@ def outline(
     radius = np.where(np.arange(k) % 2, 0.45, 1) if name == 'star' else np.ones(k)
     return np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None]
 
-# %% ../nbs/toolbox/shapes.ipynb #1e32119f
+# %% ../nbs/toolbox/shapes.ipynb #750f60d9
 def posed(
     rng, # numpy random generator
     name, # one of `NAMES`
@@ -45,7 +45,7 @@ def posed(
     p -= p.min(0)
     return p * side / p.max()
 
-# %% ../nbs/toolbox/shapes.ipynb #066bdf66
+# %% ../nbs/toolbox/shapes.ipynb #bbcdb403
 def mask(
     corners, # polygon `[K, 2]`, its box starting at (0, 0)
     hole=None, # polygon to leave out
@@ -58,7 +58,7 @@ def mask(
     if hole is not None: draw.polygon([tuple(c) for c in hole * up - 0.5], fill=0)
     return np.asarray(big.reduce(up), np.float32) / 255
 
-# %% ../nbs/toolbox/shapes.ipynb #77f021ba
+# %% ../nbs/toolbox/shapes.ipynb #d329ee71
 def shrink(
     corners, # polygon `[K, 2]`
     factor, # 1 leaves it, 0 makes it a point
@@ -67,7 +67,7 @@ def shrink(
     c = (corners.min(0) + corners.max(0)) / 2
     return c + (corners - c) * factor
 
-# %% ../nbs/toolbox/shapes.ipynb #cfe1790c
+# %% ../nbs/toolbox/shapes.ipynb #4aed4337
 @lru_cache
 def noise_bank(
     side, # of the square patterns, in pixels
@@ -82,7 +82,7 @@ def noise_bank(
         bank.append(((mix - mix.mean()) / mix.std()).astype(np.float32))
     return bank
 
-# %% ../nbs/toolbox/shapes.ipynb #1d14bd1b
+# %% ../nbs/toolbox/shapes.ipynb #4fbc4070
 def texture(
     rng, # numpy random generator
     h, # pixels
@@ -94,7 +94,7 @@ def texture(
     y, x = rng.integers(len(t) - h), rng.integers(len(t) - w)
     return t[y:y + h, x:x + w][::rng.choice([-1, 1]), ::rng.choice([-1, 1])]
 
-# %% ../nbs/toolbox/shapes.ipynb #1d40b261
+# %% ../nbs/toolbox/shapes.ipynb #a607515b
 def ramp(
     rng, # numpy random generator
     h, # pixels
@@ -108,7 +108,7 @@ def ramp(
     if period: return 0.5 + 0.5 * np.sin(along * np.float32(2 * np.pi / period) + np.float32(rng.uniform(0, 6)))
     return np.clip(0.5 + along / np.float32(h + w), 0, 1)
 
-# %% ../nbs/toolbox/shapes.ipynb #a9e4af81
+# %% ../nbs/toolbox/shapes.ipynb #9ab50a45
 def background(
     rng, # numpy random generator
     h, # pixels
@@ -122,7 +122,7 @@ def background(
     flat = np.float32(colours).T @ np.stack(maps).reshape(len(maps), -1)
     return flat.T.reshape(h, w, 3)
 
-# %% ../nbs/toolbox/shapes.ipynb #100977b0
+# %% ../nbs/toolbox/shapes.ipynb #8810aad8
 def blob(
     rng, # numpy random generator
     x, # centre, pixels
@@ -134,7 +134,7 @@ def blob(
     wave = r * (1 + sum(rng.uniform(0.15, 0.4) * np.cos(k * t + rng.uniform(0, 6)) for k in (1, 2, 3)))
     return [(x + a * math.cos(b), y + a * math.sin(b)) for a, b in zip(wave, t)]
 
-# %% ../nbs/toolbox/shapes.ipynb #6f70f936
+# %% ../nbs/toolbox/shapes.ipynb #8e3d01ef
 def stroke(
     rng, # numpy random generator
     x, # start, pixels
@@ -145,7 +145,7 @@ def stroke(
     step = rng.uniform(6, 36, len(turn))
     return [(x, y), *zip(x + np.cumsum(step * np.cos(turn)), y + np.cumsum(step * np.sin(turn)))]
 
-# %% ../nbs/toolbox/shapes.ipynb #308c2afc
+# %% ../nbs/toolbox/shapes.ipynb #5123e56c
 def clutter(
     rng, # numpy random generator
     img, # float `[h, w, 3]`
@@ -160,7 +160,7 @@ def clutter(
     for _ in range(rng.poisson(n)): draw.line(stroke(rng, *spot()), fill=colour(), width=int(rng.integers(1, 6)), joint='curve')
     return np.asarray(pic).astype(np.float32)
 
-# %% ../nbs/toolbox/shapes.ipynb #4c7f1573
+# %% ../nbs/toolbox/shapes.ipynb #fba2ffc6
 def far_colour(
     rng, # numpy random generator
     near, # colour `[3]` in 0…255
@@ -171,7 +171,7 @@ def far_colour(
         c = rng.uniform(0, 255, 3).astype(np.float32)
         if np.abs(c - near).max() >= least: return c
 
-# %% ../nbs/toolbox/shapes.ipynb #311514fe
+# %% ../nbs/toolbox/shapes.ipynb #6be1f312
 def paint(
     rng, # numpy random generator
     ground, # what lies there, float `[h, w, 3]`
@@ -184,7 +184,7 @@ def paint(
     t = ramp(rng, h, w, rng.uniform(4, 16) if rng.random() < 0.4 else None)
     return a + (b - a) * t[..., None] + texture(rng, h, w)[..., None] * np.float32(rng.uniform(2, 14))
 
-# %% ../nbs/toolbox/shapes.ipynb #7696edb8
+# %% ../nbs/toolbox/shapes.ipynb #107c8a6e
 def draw_shape(
     rng, # numpy random generator
     img, # float `[h, w, 3]`, painted into
@@ -205,7 +205,7 @@ def draw_shape(
     ground += m[..., None] * (fill - ground)
     return m
 
-# %% ../nbs/toolbox/shapes.ipynb #e06377d6
+# %% ../nbs/toolbox/shapes.ipynb #9b9f973d
 def random_side(
     rng, # numpy random generator
     largest, # pixels
@@ -214,7 +214,7 @@ def random_side(
     lo, hi = (MIN_SIDE, SMALL) if rng.random() < 0.42 else (SMALL, largest)
     return math.exp(rng.uniform(math.log(lo), math.log(hi)))
 
-# %% ../nbs/toolbox/shapes.ipynb #45aa22e8
+# %% ../nbs/toolbox/shapes.ipynb #08f0bd30
 def place(
     rng, # numpy random generator
     boxes, # boxes already there, (x, y, w, h) each
@@ -232,7 +232,7 @@ def place(
     else: x, y = rng.uniform(1, w - bw - 1), rng.uniform(1, h - bh - 1)
     return (int(x), int(y)) if 1 <= x < w - bw - 1 and 1 <= y < h - bh - 1 else None
 
-# %% ../nbs/toolbox/shapes.ipynb #826b52e2
+# %% ../nbs/toolbox/shapes.ipynb #94b82e88
 def covered(
     owner, # which shape (1, 2, …) shows in each pixel, int `[H, W]`; 0 is the background
     m, # mask of the new shape, bool `[h, w]`
@@ -243,7 +243,7 @@ def covered(
     "How many pixels of each earlier shape the new one would hide"
     return np.bincount(owner[y:y + m.shape[0], x:x + m.shape[1]][m], minlength=count + 1)[1:]
 
-# %% ../nbs/toolbox/shapes.ipynb #3a0e1349
+# %% ../nbs/toolbox/shapes.ipynb #f622a651
 def apart(
     boxes, # boxes already there, (x, y, w, h) each
     x, # of the new box
@@ -255,7 +255,7 @@ def apart(
     "Does the new box's centre keep its distance from every other centre?"
     return all(math.hypot(X + W / 2 - x - w / 2, Y + H / 2 - y - h / 2) >= least for X, Y, W, H in boxes)
 
-# %% ../nbs/toolbox/shapes.ipynb #a4877181
+# %% ../nbs/toolbox/shapes.ipynb #349d8b1e
 def find_spot(
     rng, # numpy random generator
     owner, # which shape shows in each pixel, int `[H, W]`
@@ -273,7 +273,7 @@ def find_spot(
         if spot is None or not apart(boxes, *spot, *corners.max(0)): continue
         if all(seen - covered(owner, m, *spot, len(area)) >= visible * np.array(area)): return spot
 
-# %% ../nbs/toolbox/shapes.ipynb #4af13b4d
+# %% ../nbs/toolbox/shapes.ipynb #b980e499
 def make_scene(
     seed, # series
     index, # number of the picture in it
@@ -296,7 +296,7 @@ def make_scene(
     img += texture(rng, h, w)[..., None] * np.float32(rng.uniform(0, 6))
     return np.clip(img, 0, 255, out=img).astype(np.uint8), np.float32(boxes).reshape(-1, 4), np.int64(classes), seen
 
-# %% ../nbs/toolbox/shapes.ipynb #485ac57d
+# %% ../nbs/toolbox/shapes.ipynb #a3f21ff0
 def colour_components(
     picture, # uint8 `[H, W, 3]`
     threshold=90, # difference from the median colour in at least one channel
@@ -316,7 +316,7 @@ def colour_components(
         rows.append((ys.start + h / 2, xs.start + w / 2, h, w, c, max(0.01, 1 - d - 0.2 * abs(math.log(w / h)))))
     return np.float32(rows).reshape(-1, 6)
 
-# %% ../nbs/toolbox/shapes.ipynb #a134b719
+# %% ../nbs/toolbox/shapes.ipynb #383158ac
 class SceneDataset(torch.utils.data.Dataset):
     "Generated pictures with items as of `CocoObjects`: image, objects, ignore. Each depends on `seed` and its index alone"
     def __init__(self,
@@ -340,7 +340,7 @@ class SceneDataset(torch.utils.data.Dataset):
         if i not in self._kept: self._kept[i] = make_scene(self.seed, i, self.size)
         return self._kept[i]
 
-# %% ../nbs/toolbox/shapes.ipynb #e1b190e7
+# %% ../nbs/toolbox/shapes.ipynb #4653ab3e
 @patch
 def __getitem__(self:SceneDataset, i):
     img, boxes, classes, _ = self.scene(i)
@@ -357,7 +357,7 @@ def to_original(self:SceneDataset,
     "Input pixels are the picture's own pixels"
     return objects.clone()
 
-# %% ../nbs/toolbox/shapes.ipynb #42ff074a
+# %% ../nbs/toolbox/shapes.ipynb #33f39d06
 def coco_dict(
     truth, # boxes, classes, visible pixels of each picture
     size, # (H, W)
@@ -371,7 +371,7 @@ def coco_dict(
              for k, (i, b, c, a) in enumerate(rows, 1)]
     return dict(info=info or {}, images=images, annotations=notes, categories=[dict(id=i, name=n) for i, n in enumerate(NAMES, 1)])
 
-# %% ../nbs/toolbox/shapes.ipynb #73544758
+# %% ../nbs/toolbox/shapes.ipynb #41a2cc47
 @patch(as_prop=True)
 def coco(self:SceneDataset):
     "The ground truth as pycocotools' `COCO`; made when first asked for"
@@ -383,7 +383,7 @@ def coco(self:SceneDataset):
             self._coco.createIndex()
     return self._coco
 
-# %% ../nbs/toolbox/shapes.ipynb #b71b9ac5
+# %% ../nbs/toolbox/shapes.ipynb #d244c49b
 def generate_scenes(
     folder, # where the pictures go; made if missing
     n, # how many pictures
@@ -407,7 +407,7 @@ def generate_scenes(
     finally: shutil.rmtree(part, ignore_errors=True)
     return done
 
-# %% ../nbs/toolbox/shapes.ipynb #1b4a4219
+# %% ../nbs/toolbox/shapes.ipynb #93f4ad1d
 def _made_with(path, info):
     try: return json.loads(path.read_text())['info'] == info
     except (OSError, ValueError, KeyError, TypeError): return False
