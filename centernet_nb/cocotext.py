@@ -371,7 +371,7 @@ def get_cocotext(
 RECIPES = dict(
     generated=dict(size=160, steps=1400, batch_size=16, lr=2e-3, ema=.995),
     real=dict(size=320, steps=2200, batch_size=8, lr=6e-4, ema=.998),
-    full=dict(size=512, epochs=40, batch_size=64, lr=2e-3, ema=.999, batch_norm='sync', workers=8))
+    full=dict(size=512, epochs=30, batch_size=64, lr=2e-3, ema=.999, batch_norm='sync', workers=8))
 
 # %% ../nbs/06_train_cocotext.ipynb #0018468f
 def small_net(
@@ -473,6 +473,6 @@ def _train(dataset, valid, settings, trunk, out, **kwargs):
 
 # %% ../nbs/06_train_cocotext.ipynb #7c8e78ba
 import sys
-if sys.argv[0].endswith('cocotext.py'):
+if __name__ == '__main__' and sys.argv[0].endswith('cocotext.py'):       # python -m centernet_nb.cocotext
     from fastcore.script import call_parse
     call_parse(train_cocotext)()
