@@ -72,7 +72,7 @@ def online(
     thread.join(seconds)
     return bool(answer)
 
-# %% ../nbs/toolbox/fetch.ipynb #3a189585
+# %% ../nbs/toolbox/fetch.ipynb #d19530ed
 class _Again(Exception):
     "A failure that may pass; `wait`: seconds the server asked for"
     def __init__(self, why, wait=0): super().__init__(why); self.wait = wait
@@ -84,7 +84,7 @@ def _wait_asked(headers):
         return float(asked) if asked.strip().isdigit() else max(0, email.utils.parsedate_to_datetime(asked).timestamp() - time.time())
     return 0
 
-# %% ../nbs/toolbox/fetch.ipynb #c3ff6e47
+# %% ../nbs/toolbox/fetch.ipynb #0cb64363
 def _answer(url, part, tag, can_resume, timeout, allow_http):
     "Ask for the bytes that `part` lacks: the answer, where it begins, and how large the whole is (None: not said)"
     have = part.stat().st_size if part.exists() else 0
@@ -108,7 +108,7 @@ def _answer(url, part, tag, can_resume, timeout, allow_http):
         raise _Again(f"the server sent {span!r} when asked for bytes from {have} on")
     return answer, have, None if total is None else have + total
 
-# %% ../nbs/toolbox/fetch.ipynb #7264790f
+# %% ../nbs/toolbox/fetch.ipynb #055c1f36
 def _receive(answer, part, start, total, size_limit, bar):
     "Append the answer's body to `part`, no more than `size_limit` in all"
     name, got = part.name.removesuffix('.part'), start
@@ -125,7 +125,7 @@ def _receive(answer, part, start, total, size_limit, bar):
         f.truncate(); f.flush(); os.fsync(f.fileno())
     if total is not None and got < total: raise _Again(f"the connection ended after {got:,} of {total:,} bytes")
 
-# %% ../nbs/toolbox/fetch.ipynb #d8386d91
+# %% ../nbs/toolbox/fetch.ipynb #9dd1087a
 def _wrong(path, sha256, md5, verify):
     "What is wrong with the file at `path`, or nothing"
     for kind, wanted in dict(sha256=sha256, md5=md5).items():
@@ -135,7 +135,7 @@ def _wrong(path, sha256, md5, verify):
             if verify(path) is False: return "it did not pass the check"
         except Exception as e: return f"it did not pass the check ({e})"
 
-# %% ../nbs/toolbox/fetch.ipynb #7532a69c
+# %% ../nbs/toolbox/fetch.ipynb #74cf2fb0
 def _attempt(url, part, tag, sure, size_limit, timeout, allow_http, bar):
     "One try; what may pass becomes `_Again`"
     try:
@@ -154,7 +154,7 @@ def _attempt(url, part, tag, sure, size_limit, timeout, allow_http, bar):
         if e.errno in (errno.EACCES, errno.EPERM, errno.EROFS): raise DownloadError(f"{part.name} cannot be written: {e.strerror}") from e
         raise _Again(f"the connection broke ({e})") from e
 
-# %% ../nbs/toolbox/fetch.ipynb #2da77c96
+# %% ../nbs/toolbox/fetch.ipynb #09c81ef5
 def _persist(url, path, part, tag, checks, retries, backoff, how):
     "Try until the file is whole and right, or `retries` failures in a row have brought no progress"
     failures, best = 0, 0
@@ -168,11 +168,11 @@ def _persist(url, path, part, tag, checks, retries, backoff, how):
             have = part.stat().st_size if part.exists() else 0
             failures, best = (0 if have >= best + 65536 else failures + 1), max(best, have)
             if failures > retries: raise DownloadError(f"{url} could not be fetched{f', {retries + 1} times in a row' if retries else ''}: {e}") from e
-            time.sleep(max(min(e.wait, 60), min(30, backoff*2**max(0, failures - 1)*random.uniform(.5, 1))))
+            time.sleep(max(min(e.wait, 60), min(30, backoff*2**max(0, failures - 1))*random.uniform(.5, 1)))
     os.replace(part, path)
     tag.unlink(missing_ok=True)
 
-# %% ../nbs/toolbox/fetch.ipynb #79f178b8
+# %% ../nbs/toolbox/fetch.ipynb #264d154b
 @contextlib.contextmanager
 def _alone(part):
     "Only one process at a time works on `part` (where the system has file locks)"
@@ -184,7 +184,7 @@ def _alone(part):
         try: yield
         finally: lock.unlink(missing_ok=True)
 
-# %% ../nbs/toolbox/fetch.ipynb #0a80eaf0
+# %% ../nbs/toolbox/fetch.ipynb #abf43ea8
 def download(
     url,                    # https (http only from this machine, or if allowed)
     path,                   # file to make; its folder is made too
@@ -208,7 +208,7 @@ def download(
         _persist(url, path, part, tag, (sha256, md5, verify), retries, backoff, (size_limit, timeout, allow_http, bar))
     return path
 
-# %% ../nbs/toolbox/fetch.ipynb #42766cbd
+# %% ../nbs/toolbox/fetch.ipynb #03c782b3
 def download_many(
     pairs,          # (url, path) of each file
     workers=8,      # at a time
@@ -234,7 +234,7 @@ def download_many(
             raise
     return failed
 
-# %% ../nbs/toolbox/fetch.ipynb #414e6809
+# %% ../nbs/toolbox/fetch.ipynb #a63efb47
 def _safe(folder, name):
     "The path of member `name` inside `folder`, or a `DownloadError` if it would lie elsewhere"
     parts = PurePosixPath(name.replace('\\', '/')).parts
@@ -244,7 +244,7 @@ def _safe(folder, name):
     if not path.resolve().is_relative_to(folder.resolve()): raise DownloadError(f"{name!r} would be written through a link out of the folder")
     return path
 
-# %% ../nbs/toolbox/fetch.ipynb #ca16e68f
+# %% ../nbs/toolbox/fetch.ipynb #6deb6052
 def _members(archive):
     "(name, size, is it a plain file?, opener) of what is in a zip or tar that is worth unpacking"
     if isinstance(archive, zipfile.ZipFile):
@@ -257,7 +257,7 @@ def _members(archive):
             if m.isdir() or m.type in (tarfile.XHDTYPE, tarfile.XGLTYPE): continue
             yield m.name, m.size, m.isreg() and not m.issparse(), lambda m=m: archive.extractfile(m)
 
-# %% ../nbs/toolbox/fetch.ipynb #8c3bc95c
+# %% ../nbs/toolbox/fetch.ipynb #81c0439e
 def _write(source, path, size):
     "Copy exactly `size` bytes of an open member to `path`; it has its name only when it is whole"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +268,7 @@ def _write(source, path, size):
         if left or source.read(1): raise DownloadError(f"{path.name} in the archive is not as long as the archive says")
     os.replace(aside, path)
 
-# %% ../nbs/toolbox/fetch.ipynb #7aa2891a
+# %% ../nbs/toolbox/fetch.ipynb #6eff7651
 def extract(
     archive,                # zip or tar (also .gz, .bz2, .xz)
     folder,                 # where to
