@@ -130,6 +130,6 @@ def train_tinycoco(
     report(net, net.result, valid, out, what)
     return net
 
-# %% ../nbs/05_train_tinycoco.ipynb #6cdd1272
+# %% ../nbs/05_train_tinycoco.ipynb #6efb026b
 #| eval: false
 if __name__ == "__main__": call_parse(train_tinycoco)()
