@@ -60,13 +60,13 @@ class Browser:
             try: urllib.request.urlopen(self.root + "/status", timeout=5); break
             except OSError: time.sleep(.1)
         self.session = f"/session/{self.call('POST', '/session', capabilities=dict(alwaysMatch=wanted))['sessionId']}"
-        self.call("POST", self.session + "/timeouts", script=60000, pageLoad=60000)
+        self.call("POST", self.session + "/timeouts", script=120000, pageLoad=120000)
         if dark: self.call("POST", self.session + "/goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params=dict(features=[dict(name="prefers-color-scheme", value="dark")]))
 
     def call(self, method, path, **body):
         request = urllib.request.Request(self.root + path, json.dumps(body).encode() if method == "POST" else None, {"Content-Type": "application/json"}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=90) as answer: return json.load(answer)["value"]
+            with urllib.request.urlopen(request, timeout=150) as answer: return json.load(answer)["value"]
         except urllib.error.HTTPError as e: raise AssertionError(json.load(e)["value"]["message"].split("\n")[0]) from None
 
     def __enter__(self): return self

@@ -138,7 +138,7 @@ def mend(root: Path) -> dict[str, str]:
 def pages_in(settings) -> list[str]:
     "The page files that a part of the settings names."
     if isinstance(settings, (dict, list)): return [p for x in (settings.values() if isinstance(settings, dict) else settings) for p in pages_in(x)]
-    return [settings] if isinstance(settings, str) and Path(settings).suffix in PAGES and " " not in settings else []
+    return [settings] if isinstance(settings, str) and Path(settings).suffix in PAGES and not set(" *") & set(settings) else []
 
 
 # ---------------------------------------------------------------- the built pages
