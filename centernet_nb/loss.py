@@ -188,7 +188,7 @@ class CenterNetLoss(nn.Module):
         if obj_to_points is not None and kwargs: raise ValueError(f'give obj_to_points or its options {sorted(kwargs)}, not both')
         self.l_size_lambda, self.l_offset_lambda, self.r_scale, self.from_logits = l_size_lambda, l_offset_lambda, r_scale, from_logits
         self.obj_to_points, self.kwargs, self.kernel = obj_to_points, kwargs, focal_in_place
-        self._made, self._buffer = {}, None
+        self._made = {}
 
 # %% ../nbs/02_loss.ipynb #ac65ac09
 @patch
@@ -196,19 +196,14 @@ class CenterNetLoss(nn.Module):
 def targets(self:CenterNetLoss,
     points, # the prediction, for its shape [B,C+4,h,w]
     objects, # [B,N,6] in output pixels
-    reuse=False, # may the next call overwrite the answer?
 ): # [B,C+4,h,w]
     "What `points` should have been"
     B, C, hw = len(points), points.shape[1]-4, tuple(points.shape[2:])
-    make, out = self.obj_to_points, {}
+    make = self.obj_to_points
     if make is None:
         if (C, hw) not in self._made: self._made[C,hw] = ObjectsToPoints(**{'num_classes':C, **self.kwargs, 'hw':hw})
         make = self._made[C,hw]
-        if reuse and make.num_classes==C:
-            if self._buffer is None or self._buffer.shape!=points.shape or self._buffer.device!=points.device:
-                self._buffer = torch.empty(points.shape, device=points.device)
-            out = {'out':self._buffer}
-    target = make(objects, **out)
+    target = make(objects)
     if target.shape!=points.shape:
         raise ValueError(f'the prediction is {list(points.shape)} but its target {list(target.shape)}: leave hw and num_classes '
                          'out of CenterNetLoss, or give those of the network')
@@ -258,7 +253,7 @@ def forward(self:CenterNetLoss,
         raise ValueError(f'ignore must be bool {[B,h,w]}, got {ignore.dtype} {list(ignore.shape)}')
     with torch.autocast(points.device.type, enabled=False):
         scaled = torch.cat([objects[...,:4]/self.r_scale, objects[...,4:]], -1)
-        target = self.targets(points, scaled, reuse=self.from_logits)
+        target = self.targets(points, scaled)
         sums = self.sums(points, target, centre_cells(scaled, (h, w)), ignore)
         weights = sums.new_tensor([1, self.l_offset_lambda, self.l_size_lambda])
         return sums*weights/((objects[...,5]==1).sum(1, keepdim=True) + 1)
