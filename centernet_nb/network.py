@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['PointsNonMaxSuppression', 'ScaleObjects', 'CenterNet', 'pack', 'unpack', 'save_model', 'load_model']
 
-# %% ../nbs/04_nms.ipynb #cd189d59
+# %% ../nbs/04_nms.ipynb #34a9344f
 import copy
 from importlib.resources import files
 from pathlib import Path
 import torch
+from fastcore.basics import patch
 from torch import nn
 from torch.nn import functional as F
 from .checks import CheckpointError
@@ -52,7 +53,7 @@ class ScaleObjects(nn.Module):
         "Rows of zeros stay rows of zeros"
         return torch.cat([objects[...,:4]*self.scale, objects[...,4:]], -1)
 
-# %% ../nbs/04_nms.ipynb #51f5c553
+# %% ../nbs/04_nms.ipynb #c18fa0db
 class CenterNet(nn.Module):
     "Pictures → points, or objects in input pixels: backbone, head, peaks and decoder (sections 3 to 5)"
     def __init__(self,
@@ -70,24 +71,27 @@ class CenterNet(nn.Module):
         self.config = copy.deepcopy(dict(pretrained=False, head_kwargs=head_kwargs, nms_kwargs=nms_kwargs,
                                          points_to_objects_kwargs=points_to_objects_kwargs, backbone_kwargs=backbone_kwargs))
 
-    def decode(self,
-        points, # [B,C+4,h,w] with class probabilities
-    ): # [B,K,6]
-        "Points → objects in input pixels: the three layers `nms`, `points_to_objects`, `scale_objects` in one, looking only where there is heat"
-        return self.scale_objects(decode_peaks(points, self.nms.kernel_size, self.points_to_objects.objects_per_image,
-                                               self.points_to_objects.min_confidence))
+# %% ../nbs/04_nms.ipynb #e521fe63
+@patch
+def decode(self:CenterNet,
+    points, # [B,C+4,h,w] with class probabilities
+): # [B,K,6]
+    "Points → objects in input pixels: the layers `nms`, `points_to_objects` and `scale_objects` in one, looking only where there is heat"
+    decoder = self.points_to_objects
+    return self.scale_objects(decode_peaks(points, self.nms.kernel_size, decoder.objects_per_image, decoder.min_confidence))
 
-    def forward(self,
-        x, # pictures [B,3,H,W], ImageNet-normalised, H and W multiples of 32
-        logits=False, # class channels as logits, for `CenterNetLoss(from_logits=True)`?
-        return_objects=False, # decode?
-    ): # points [B,C+4,H/4,W/4], or objects [B,K,6] in input pixels
-        "Points or objects of pictures"
-        if logits and return_objects: raise ValueError('objects are decoded from probabilities: choose logits or return_objects, not both')
-        points = self.head(self.backbone(x), logits=logits)
-        return self.decode(points) if return_objects else points
+@patch
+def forward(self:CenterNet,
+    x, # pictures [B,3,H,W], ImageNet-normalised, H and W multiples of 32
+    logits=False, # class channels as logits, for `CenterNetLoss(from_logits=True)`?
+    return_objects=False, # decode?
+): # points [B,C+4,H/4,W/4], or objects [B,K,6] in input pixels
+    "Points or objects of pictures"
+    if logits and return_objects: raise ValueError('objects are decoded from probabilities: choose logits or return_objects, not both')
+    points = self.head(self.backbone(x), logits=logits)
+    return self.decode(points) if return_objects else points
 
-# %% ../nbs/04_nms.ipynb #a9ad46db
+# %% ../nbs/04_nms.ipynb #5a47165f
 def pack(
     v, # tensor of a state dict
     int8=False, # convolution weights as int8 with a scale for each output channel?
@@ -103,7 +107,7 @@ def unpack(v):
     if isinstance(v, dict): return v['q'].float()*v['scale'].float()
     return v.float() if v.is_floating_point() else v
 
-# %% ../nbs/04_nms.ipynb #effc53be
+# %% ../nbs/04_nms.ipynb #2fa51ded
 def save_model(
     net, # a `CenterNet`
     path, # file to write, whole or not at all
@@ -117,7 +121,7 @@ def save_model(
     save_tensors(dict(format=1, config=net.config, state=state, labels=labels), path)
     return path
 
-# %% ../nbs/04_nms.ipynb #89a97eab
+# %% ../nbs/04_nms.ipynb #0775662c
 def load_model(
     path_or_name, # a file of `save_model`, or the name of a model that comes with the package
     device='cpu', # where the network goes
