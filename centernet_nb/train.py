@@ -376,7 +376,7 @@ def load_state(self:Run, state:dict, file="checkpoint"):
 class Keeper:
     "Writes the checkpoints of `run` to `path`, the previous one kept, and reads them back."
     def __init__(self, run:Run, path=None, every="60s"):
-        self.run, self.path, self.due, self.saved = run, path and Path(path), Every(every), None
+        self.run, self.path, self.due = run, path and Path(path), Every(every)
         if not self.path: return
         run.keep = self.path
         try: self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -385,7 +385,9 @@ class Keeper:
     def save(self):
         "Write the run's state; only process 0 does."
         if self.path and self.run.rank == 0: save_tensors(self.run.state(), self.path, keep_previous=True)
-        self.saved = self.run.done
+    def held(self):
+        "The step that the file holds, read from it: an interruption may come between writing and noting it."
+        return load_tensors(self.path)["done"] if self.path and self.path.exists() else None
     def resume(self):
         "Continue from the checkpoint, or from the one before it if that is broken."
         if not self.path: return
@@ -395,7 +397,7 @@ class Keeper:
             except CheckpointError as e:
                 if f == files[-1]: raise
                 print(f"{e}", file=sys.stderr); continue
-            self.run.load_state(state, f); self.saved = self.run.done
+            self.run.load_state(state, f)
             return
 
 # %% ../nbs/toolbox/train.ipynb #27cf5151
@@ -460,7 +462,8 @@ def report(self:Run, keeper, interrupted=False):
         names = "; ".join(f"{i} ({why})" for i, why in dict(self.skipped).items())
         print(f"skipped {len(self.skipped)} times {len(dict(self.skipped))} unusable samples: {names[:600]}", file=sys.stderr)
     if not interrupted: return
-    kept = f"{keeper.path.name} holds step {keeper.saved}: run the same again to go on from there" if keeper.saved is not None and keeper.path \
+    held = keeper.held()
+    kept = f"{keeper.path.name} holds step {held}: run the same again to go on from there" if held is not None \
         else "no checkpoint was written" + ("" if keeper.path else " (name one by `checkpoint`)")
     print(f"interrupted after step {self.done} of {self.steps}; {kept}", file=sys.stderr)
 

@@ -111,7 +111,7 @@ def test_ctrl_c(tmp_path, undisturbed):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    "A real file system of 24 MB: room for a checkpoint and the previous one, not for a third"
+    "A real file system of 20 MB: room for a checkpoint of 8 MB and the previous one, not for a third"
     place = tmp_path / 'disk'; place.mkdir()
     if os.name != 'posix' or os.geteuid() or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=20m', 'tmpfs', place], capture_output=True).returncode:
         pytest.skip('mounting a small disk needs root')
@@ -122,11 +122,11 @@ def small_disk(tmp_path):
 def test_full_disk(small_disk):
     "A real one that fills up: a clear message, nothing half-written, the last good checkpoint still there and still good"
     kwargs = settings(small_disk, 12, every=2)
-    with pytest.raises(CheckpointError, match='run.pth.*disk is full.*untouched'): train(Noise(), net=Tiny(), **kwargs)
+    with pytest.raises(CheckpointError, match='run.pth.*disk is full.*untouched'): train(Noise(), net=Tiny(1_000_000), **kwargs)
     done = load_tensors(small_disk / 'run.pth')['done']
     assert done in (2, 4) and not list(small_disk.glob('.*.part'))
     subprocess.run(['mount', '-o', 'remount,size=60m', small_disk], check=True)
-    assert len(train(Noise(), net=Tiny(), **kwargs).history) == 12
+    assert len(train(Noise(), net=Tiny(1_000_000), **kwargs).history) == 12
 
 
 def test_full_disk_without_root(tmp_path, monkeypatch):
