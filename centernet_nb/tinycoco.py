@@ -20,7 +20,7 @@ from .network import CenterNet, save_model
 from .shapes import SceneDataset
 from .train import train
 
-# %% ../nbs/05_train_tinycoco.ipynb #e922bc19
+# %% ../nbs/05_train_tinycoco.ipynb #21543892
 class Mirrored(Dataset):
     "`dataset`, every second look at a picture mirrored: twice the pictures for the price of a coin (torch's)."
     def __init__(self, dataset): self.dataset, self.names = dataset, dataset.names
@@ -31,7 +31,7 @@ class Mirrored(Dataset):
         objects = objects.clone(); objects[:, 1] = image.shape[2] - objects[:, 1]
         return image.flip(2), objects, ignore.flip(1)
 
-# %% ../nbs/05_train_tinycoco.ipynb #bc1fc675
+# %% ../nbs/05_train_tinycoco.ipynb #f5c1ec46
 class SharpCentres(Dataset):
     "`dataset`, with nothing ignored within two cells of a real object's centre: its neighbours must learn to stay below it."
     def __init__(self, dataset): self.dataset, self.names = dataset, dataset.names
@@ -42,7 +42,7 @@ class SharpCentres(Dataset):
         for y, x in (objects[:, :2] / 4).int().tolist(): ignore[max(0, y - 2):y + 3, max(0, x - 2):x + 3] = False
         return image, objects, ignore
 
-# %% ../nbs/05_train_tinycoco.ipynb #c47e6eb5
+# %% ../nbs/05_train_tinycoco.ipynb #544b63b1
 def tiny_data(categories:str="person", # "all", or names with commas between
               size:int=None,           # side of the picture; None: 256 for photos (letterboxed), 128 for scenes
               data:str=None,           # folder of TinyCoco; None: wherever it is found
@@ -56,12 +56,12 @@ def tiny_data(categories:str="person", # "all", or names with commas between
     photos = CocoObjects(folder, annotations, categories=names, size=size or 256, cache=True)
     return SharpCentres(photos), photos, "photos"
 
-# %% ../nbs/05_train_tinycoco.ipynb #6ad5f79d
+# %% ../nbs/05_train_tinycoco.ipynb #461cbf73
 def loss_fifths(history) -> list: # five means
     "Mean loss of each fifth of a run."
     return [float(part.mean()) for part in np.array_split([row["loss"] for row in history], 5) if len(part)]
 
-# %% ../nbs/05_train_tinycoco.ipynb #fb9726ea
+# %% ../nbs/05_train_tinycoco.ipynb #a2a70296
 def show_detections(net, dataset,         # as trained; items (image, objects[, ignore])
                     indices,              # which pictures
                     min_confidence:float=.3, size:float=2.8):
@@ -77,7 +77,7 @@ def show_detections(net, dataset,         # as trained; items (image, objects[, 
         show_heatmap(points[0, :-4], image, right, alpha=.95, title="its heatmap")
     return axes
 
-# %% ../nbs/05_train_tinycoco.ipynb #984884ab
+# %% ../nbs/05_train_tinycoco.ipynb #9aee2a8b
 RECIPES = {"person": dict(steps=400, warmup=50, batch_size=8), "photos": dict(steps=600, warmup=50, batch_size=8),
            "scenes": dict(steps=1000, warmup=100, batch_size=16, ema=.99)}
 
@@ -85,7 +85,7 @@ def recipe(categories:str, kind:str) -> dict:
     "The settings for a training on these categories of the photos, or on the scenes."
     return dict(lr=1e-3, **RECIPES["scenes" if kind == "scenes" else "person" if categories == "person" else "photos"])
 
-# %% ../nbs/05_train_tinycoco.ipynb #e5aa7de3
+# %% ../nbs/05_train_tinycoco.ipynb #4d19e561
 def network_and_loss(kind:str, classes:int, depth:int=18, seed:int=0) -> tuple: # `CenterNet`, `CenterNetLoss`
     "What to train, from random weights, on the photos or on the scenes."
     torch.manual_seed(seed)
@@ -93,7 +93,7 @@ def network_and_loss(kind:str, classes:int, depth:int=18, seed:int=0) -> tuple: 
     net = CenterNet(pretrained=False, head_kwargs=dict(c_classes=classes), backbone_kwargs=dict(depth=depth, **body))
     return net, CenterNetLoss(from_logits=True, **loss)
 
-# %% ../nbs/05_train_tinycoco.ipynb #499c9985
+# %% ../nbs/05_train_tinycoco.ipynb #ad92c1d4
 def report(net, result, dataset, folder,
            what:str):       # a line that says what was trained
     "Write table.md, losses.png, detections.png and model.pth into `folder`, and say so."
@@ -108,7 +108,7 @@ def report(net, result, dataset, folder,
     save_model(net, folder / "model.pth", names=list(result.names), what=what, ap=result.ap, ap50=result.ap50)
     print(f"\n{text}\n\nin the folder {folder}: table.md, losses.png, detections.png, model.pth, run.csv (every step)")
 
-# %% ../nbs/05_train_tinycoco.ipynb #12478429
+# %% ../nbs/05_train_tinycoco.ipynb #24b88b58
 def train_tinycoco(
     categories:str="person",    # "person", "all", or names with commas between
     depth:int=18,               # of the ResNet: 18 or 34
@@ -130,6 +130,6 @@ def train_tinycoco(
     report(net, net.result, valid, out, what)
     return net
 
-# %% ../nbs/05_train_tinycoco.ipynb #6efb026b
+# %% ../nbs/05_train_tinycoco.ipynb #1904074c
 #| eval: false
 if __name__ == "__main__": call_parse(train_tinycoco)()
