@@ -106,6 +106,8 @@ def test_links_to_the_published_site_become_near():
     assert prepare_site.near_links(text, "index.ipynb", "https://a.io/p/").startswith("[`x`](toolbox/data.html#x)")
     names = "[`C`](https://a.io/p/m.html#c) [`C.f`](https://a.io/p/m.html#c.f) [`C.g`](https://a.io/p/m.html#c.g) [`_h`](https://a.io/p/m.html#_h)"
     near = prepare_site.near_links(names, "m.ipynb", "https://a.io/p", {"m.html": {"c", "c.f"}})
+    twice = "see [[`C`](https://a.io/p/m.html#c)](own.ipynb)\n```python\n# a [`C`](https://a.io/p/m.html#c)\n```"
+    assert prepare_site.near_links(twice, "m.ipynb", "https://a.io/p", {}) == "see [`C`](own.ipynb)\n```python\n# a `C`\n```"
     assert near == "[`C`](m.html#c) [`C.f`](m.html#c.f) [`C.g`](m.html#c) `_h`"
 
 

@@ -97,6 +97,11 @@ def test_nothing_is_loaded_from_another_host(site, pages):
     assert vendored < 30e6
 
 
+def test_no_markdown_is_left_over(pages):
+    left = [f"{name}: {m}" for name, page in pages.items() for m in re.findall(r"\[[^\]\[]{1,60}\]\((?:[\w./-]+\.(?:ipynb|html)|https?:)[^)]*\)|^:::.*$|\{#[a-z-]+\}", "".join(page.text), re.M)]
+    assert not left, "\n".join(left[:20])
+
+
 def test_every_picture_is_described(pages):
     dumb = [f"{name}: {str(a.get('src'))[:60]}" for name, page in pages.items() for a in page.pictures if not (a.get("alt") or a.get("aria-label") or "").strip()]
     assert not dumb, "\n".join(dumb[:20])

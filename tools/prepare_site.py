@@ -55,7 +55,10 @@ def near_links(text: str, page: str, home: str, shown: dict[str, set[str]] | Non
         if known is None or anchor in known: return m[0]
         owner = anchor.split(".")[0]
         return f"[`{code}`]({home.rstrip('/')}/{target}#{owner})" if owner in known else f"`{code}`"
-    text = re.sub(r"(\[`([^`]+)`\]\()" + address + r"#([\w.]+)\)", name, text)
+    linked = r"(\[`([^`]+)`\]\()" + address + r"#([\w.]+)\)"
+    text = re.sub(r"(?s)^```.*?^```$", lambda m: re.sub(linked, r"`\2`", m[0]), text, flags=re.M)       # nbdev links in code, too,
+    text = re.sub(r"\[" + linked + r"\](?=\()", r"[`\2`]", text)                                     # and in what is a link already
+    text = re.sub(linked, name, text)
     return re.sub(address, lambda m: posixpath.relpath(m[1], folder), text)
 
 
@@ -106,7 +109,8 @@ def complete(nb: dict, page: str, home: str, source: str | None, shown: dict[str
 def modules() -> list[tuple[str, str]]:
     "(module, its notebook) in the order of the sidebar."
     tree = yaml.safe_load((ROOT / "nbs" / "sidebar.yml").read_text(encoding="utf-8"))["website"]["sidebar"]["contents"]
-    order = [p for item in tree for p in (item["contents"] if isinstance(item, dict) else [item])]
+    entries = [p for item in tree for p in (item.get("contents", [item]) if isinstance(item, dict) else [item])]
+    order = [p["href"] if isinstance(p, dict) else p for p in entries]
     found = {}
     for file in sorted((ROOT / "centernet_nb").glob("[!_]*.py")):
         edit = re.search(r"File to edit: \.\./nbs/(\S+\.ipynb)", file.read_text(encoding="utf-8"))
