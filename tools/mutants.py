@@ -135,9 +135,13 @@ def without_figures():
     nothing = Nothing('nothing')
     for name in draw.__all__:
         if callable(getattr(draw, name)) and name not in ('denormalise', 'as_picture', 'real_objects', 'smooth'): setattr(draw, name, nothing)
-    import matplotlib, matplotlib.pyplot as plt
+    import matplotlib.pyplot as plt, numpy as np
+    def subplots(rows=1, cols=1, **_):
+        axes = np.empty((rows, cols), object); axes[:] = nothing
+        return nothing, nothing if rows == cols == 1 else axes.squeeze()
     for name in dir(plt):
         if callable(getattr(plt, name)) and not name.startswith('_') and name[0].islower() and name not in ('get_cmap', 'cycler', 'rc'): setattr(plt, name, nothing)
+    plt.subplots, draw.axes_grid = subplots, lambda n, *a, **k: [nothing] * n
 
 
 def cells_of(path):
