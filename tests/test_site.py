@@ -346,10 +346,10 @@ def test_detector_finds_what_the_package_finds(desktop, home, site):
     root = "document.querySelector('[data-detector]')"
     for i, sample in enumerate(samples):
         desktop.js(f"{root}.dataset.state = ''")
-        size = int(desktop.wait("document.querySelector('.cnb-detector select').value"))
-        if i: size = desktop.js("const s = document.querySelector('.cnb-detector select'); s.value = [...s.options].at(-2).value; return +s.value")
+        desktop.wait("document.querySelector('.cnb-detector select').value")
+        size = desktop.js("const s = document.querySelector('.cnb-detector select'); s.value = [...s.options].at(arguments[0]).value; return +s.value", i - 2)
         desktop.click(f".cnb-samples button:nth-child({i + 1})")
-        assert desktop.wait(f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state") == "done", desktop.js("return document.querySelector('.cnb-note').textContent")
+        assert desktop.wait(f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state", seconds=150) == "done", desktop.js("return document.querySelector('.cnb-note').textContent")
         ours = desktop.js(f"return {root}.cnb.state.result.rows")
         theirs = detector.detect(Image.open(site / "site" / "samples" / sample["file"]), size, .05).tolist()
         sure = [r for r in theirs if r[5] >= .3]
@@ -369,9 +369,11 @@ def test_detector_takes_a_dropped_photo_and_refuses_a_letter(phone, home):
     root = "document.querySelector('[data-detector]')"
     drop = """const data = new DataTransfer(); data.items.add(arguments[0]);
         document.querySelector('.cnb-drop').dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))"""
+    phone.wait("document.querySelector('.cnb-detector select').value")
+    phone.js("const s = document.querySelector('.cnb-detector select'); s.value = [...s.options].at(-1).value")
     phone.js(f"""const c = document.createElement('canvas'); c.width = 70; c.height = 45; c.getContext('2d').fillRect(5, 5, 30, 20);
         c.toBlob((blob) => {{ (function () {{ {drop} }})(new File([blob], 'a.png', {{ type: 'image/png' }})) }})""")
-    assert phone.wait(f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state") == "done"
+    assert phone.wait(f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state", seconds=150) == "done"
     assert phone.js(f"return [{root}.cnb.state.picture.width, {root}.cnb.state.picture.height]") == [70, 45]
     phone.js(f"(function () {{ {drop} }})(new File(['Dear Sir'], 'a.txt', {{ type: 'text/plain' }}))")
     assert phone.wait(f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state !== 'done' && {root}.dataset.state") == "failed"
