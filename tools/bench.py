@@ -72,14 +72,16 @@ def usual_decode(points, k=100, floor=.1):
 
 
 def same_rows(a, b):
-    "Rows agree; of equal confidences either order is right."
+    "Rows agree; of equal confidences either order is right, and at the last place either row."
     key = lambda r: r[np.lexsort(r.T[::-1])]
-    for x, y in zip(a.cpu().double().numpy().round(5), b.cpu().double().numpy().round(5)): np.testing.assert_allclose(key(x), key(y), atol=2e-5)
+    for x, y in zip(a.cpu().double().numpy().round(5), b.cpu().double().numpy().round(5)):
+        np.testing.assert_allclose(x[:, 5], y[:, 5], atol=2e-5)
+        np.testing.assert_allclose(key(x[x[:, 5] > x[-1, 5]]), key(y[y[:, 5] > y[-1, 5]]), atol=2e-5)
 
 
 def decode_rows():
     from centernet_nb.convert import decode_peaks
-    dense = torch.rand(16, 84, 128, 128, device=DEVICE)
+    dense = torch.rand(16, 84, 128, 128, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     for name, points, floor, least in (("trained maps, floor 0.1", trained_maps(), .1, 10), ("trained maps, floor 0.01", trained_maps(), .01, 3),
                                        ("dense random maps, floor 0.1", dense, .1, 1)):
         ours, other = (lambda: decode_peaks(points, min_confidence=floor)), (lambda: usual_decode(points, floor=floor))
@@ -128,20 +130,18 @@ def loss_rows():
     objects = scene(B, C, side, 20)
     objects[..., :4] *= 4
     logits = (torch.randn(B, C + 4, side, side, device=DEVICE) - 4).requires_grad_()
-    criterion = CenterNetLoss(from_logits=True, gaussian="adaptive")
     target = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")(scene(B, C, side, 20))
-    grad = torch.empty_like(target)
-
-    def bound():  # one pass that reads prediction and target and writes the gradient
-        torch.add(logits.detach(), target, out=grad)
+    criterion = lambda: CenterNetLoss(from_logits=True, obj_to_points=lambda _: target)  # targets have a row of their own
+    # one pass that reads prediction and target and writes the gradient: into fresh memory, as autograd must
+    bound = lambda: torch.add(logits.detach(), target)
 
     def step(f):
         def run():
             logits.grad = None
             f(logits, objects).mean(0).sum().backward()
         return run
-    for name, f, most in (("eager", criterion, 6), ("compiled", torch.compile(criterion), 3)):
-        try: yield dict(row=f"loss forward and backward, {name}", against="reading and writing once", least=1 / most, **paired(step(f), bound, 9))
+    for name, f, most in (("eager", criterion(), 6), ("compiled", criterion().compile(), 3)):
+        try: yield dict(row=f"loss forward and backward, {name}", against="reading both and writing a fresh gradient once", least=1 / most, **paired(step(f), bound, 9))
         except Exception as e: yield dict(row=f"loss forward and backward, {name}", against=f"not run: {type(e).__name__}", least=1 / most, ratio=float("nan"), low=float("nan"), high=float("nan"), ours_ms=float("nan"))
 
 
