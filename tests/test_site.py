@@ -38,6 +38,7 @@ def fresh(site: Path) -> bool:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     if fresh(ROOT / "_docs"): return ROOT / "_docs"
+    if not shutil.which("quarto"): pytest.importorskip("smalldocs", reason="neither Quarto nor smalldocs (Python 3.11 or newer) is here to build the site")
     copy = tmp_path_factory.mktemp("site") / "copy"
     shutil.copytree(ROOT, copy, symlinks=True, ignore=lambda d, names: {n for n in names if n in (".git", ".venv", "_docs", "_proc", "__pycache__", "runs", "tests")})
     done = subprocess.run([sys.executable, "tools/build_docs.py"], cwd=copy, capture_output=True, text=True)
