@@ -79,7 +79,7 @@ def show_detections(net, dataset,         # as trained; items (image, objects[, 
 
 # %% ../nbs/05_train_tinycoco.ipynb #9aee2a8b
 RECIPES = {"person": dict(steps=400, warmup=50, batch_size=8), "photos": dict(steps=600, warmup=50, batch_size=8),
-           "scenes": dict(steps=1000, warmup=100, batch_size=16, ema=.99)}
+           "scenes": dict(steps=1150, warmup=100, batch_size=16, ema=.99)}
 
 def recipe(categories:str, kind:str) -> dict:
     "The settings for a training on these categories of the photos, or on the scenes."
