@@ -370,7 +370,7 @@ def get_cocotext(
 # %% ../nbs/06_train_cocotext.ipynb #2a584b87
 RECIPES = dict(
     generated=dict(size=160, steps=1400, batch_size=16, lr=2e-3, ema=.995),
-    real=dict(size=320, steps=2200, batch_size=8, lr=6e-4, ema=.998),
+    real=dict(size=320, steps=4500, batch_size=8, lr=6e-4, ema=.998),
     full=dict(size=512, epochs=30, batch_size=64, lr=2e-3, ema=.999, batch_norm='sync', workers=8))
 
 # %% ../nbs/06_train_cocotext.ipynb #0018468f

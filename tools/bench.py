@@ -182,23 +182,81 @@ def loader_rows():
     torch.set_num_threads(os.cpu_count() or 2)
 
 
+def forms(net, folder):
+    "CenterNet as it is, compiled and in ONNX runtime: functions from a picture `[1, 3, 512, 512]` to objects, the slower ones proved against the first."
+    import onnxruntime
+    from centernet_nb.deploy import export_onnx
+    last = lambda x: x.contiguous(memory_format=torch.channels_last)
+    eager = lambda x: net(last(x), return_objects=True)
+    points = torch.compile(lambda x: net(x))
+    session = onnxruntime.InferenceSession(str(export_onnx(net, folder / "net.onnx")), providers=["CPUExecutionProvider"])
+    made = dict(eager=eager, compiled=lambda x: net.decode(points(last(x))), ONNX=lambda x: torch.from_numpy(session.run(["objects"], dict(images=x.numpy()))[0]))
+    x = torch.rand(1, 3, 512, 512)
+    for name in ("compiled", "ONNX"): torch.testing.assert_close(made[name](x)[..., 5], eager(x)[..., 5], atol=1e-3, rtol=0)
+    return made
+
+
 def picture_rows():
+    from torchvision.io import decode_jpeg, read_file
     from torchvision.models import detection as tv
+    from centernet_nb.data import normalise, open_image
     from centernet_nb.network import CenterNet
-    image = torch.rand(1, 3, 512, 512)
+    from centernet_nb.shapes import generate_scenes
     net = CenterNet(pretrained=False, backbone_kwargs=dict(depth=18)).eval().to(memory_format=torch.channels_last)
     others = dict(fcos=tv.fcos_resnet50_fpn, retinanet=tv.retinanet_resnet50_fpn, faster_rcnn=tv.fasterrcnn_resnet50_fpn,
                   faster_rcnn_mobilenet=tv.fasterrcnn_mobilenet_v3_large_fpn, ssdlite_mobilenet=tv.ssdlite320_mobilenet_v3_large)
-    with torch.inference_mode():
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        generate_scenes(folder, 1, size=512)
+        photo, ours = str(next(Path(folder).rglob("*.jpg"))), forms(net, Path(folder))
         for name, make in others.items():
             sizes = {} if "ssd" in name else dict(min_size=512, max_size=512)
             other = make(weights=None, weights_backbone=None, **sizes).eval()
-            yield dict(row="picture to boxes at 512 px, ResNet-18, eager", against=f"torchvision {name}" + (" (320 px)" if "ssd" in name else ""),
-                       least=None if "mobilenet" in name else 3,
-                       **paired(lambda: net(image.contiguous(memory_format=torch.channels_last), return_objects=True), lambda: other(list(image)), 5))
+            for how, f in ours.items():
+                yield dict(row=f"picture file to boxes at 512 px, ResNet-18, {how}", against=f"torchvision {name}" + (" (320 px)" if "ssd" in name else ""),
+                           least=None if "mobilenet" in name else 3,
+                           **paired(lambda: f(normalise(open_image(photo))[None]), lambda: other([decode_jpeg(read_file(photo)) / 255]), 5))
 
 
-ROWS = dict(decode=decode_rows, targets=target_rows, loss=loss_rows, step=step_rows, loader=loader_rows, picture=picture_rows)
+def worker(steps=12):
+    "One process of `process_rows`: milliseconds of a step of its share of 8 pictures, gradients exchanged or not, printed by process 0."
+    from contextlib import nullcontext
+    from centernet_nb.loss import CenterNetLoss
+    from centernet_nb.network import CenterNet
+    from centernet_nb.train import join_processes
+    rank, world, _ = join_processes("cpu")
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // world))
+    torch.manual_seed(0)
+    net = CenterNet(pretrained=False, backbone_kwargs=dict(depth=18)).to(memory_format=torch.channels_last)
+    model = nn.parallel.DistributedDataParallel(net) if world > 1 else net
+    optimizer, criterion = torch.optim.AdamW(net.parameters()), CenterNetLoss(from_logits=True)
+    images, objects = torch.randn(8 // world, 3, 256, 256).contiguous(memory_format=torch.channels_last), scene(8 // world, 2, 256, 12)
+
+    def step(alone):
+        with model.no_sync() if alone and world > 1 else nullcontext():
+            with torch.autocast("cpu", torch.bfloat16): points = model(images, logits=True)
+            criterion(points.float(), objects).mean(0).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for alone in (False, True): step(alone)
+    times = [(clock(lambda: step(False)), clock(lambda: step(True))) for _ in range(steps)]
+    if not rank: print("times " + json.dumps(times))
+
+
+def process_rows():
+    import subprocess
+    def times(world):
+        out = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world), __file__, "--worker"],
+                             capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}).stdout
+        return json.loads(out.split("times ")[1].split("\n")[0])
+    one, two = times(1), times(2)
+    row = lambda name, against, a, b: dict(row=name, against=against, ours_ms=1e3 * statistics.median(a),
+                                           **dict(zip(("low", "ratio", "high"), statistics.quantiles([y / x for x, y in zip(a, b)], n=4))))
+    both, alone = zip(*two)
+    yield row("step of 8 pictures of 256 px, two processes of one thread (gloo)", "one process of two threads", both, [a for a, _ in one])
+    yield row("step of two processes, gradients exchanged", "the same without exchanging them (1 - ratio is the share of communication)", both, alone)
+
+
+ROWS = dict(decode=decode_rows, targets=target_rows, loss=loss_rows, step=step_rows, loader=loader_rows, picture=picture_rows, processes=process_rows)
 GUARDED = ("decode", "targets", "loss", "step")
 
 
@@ -215,7 +273,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", help=f"which of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--guard", action="store_true", help="compare the pure-Python ratios with bench.json: fail where one is under half of it")
+    parser.add_argument("--worker", action="store_true", help="used by the row of processes")
     args = parser.parse_args()
+    if args.worker: return worker()
     if unknown := set(args.rows) - set(ROWS): sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
     torch.manual_seed(0)
     stored = json.loads((HERE / "bench.json").read_text()) if (HERE / "bench.json").exists() else []

@@ -1,14 +1,16 @@
 """The long round: everything that the tests try a few times, tried thousands of times
 
     python tools/soak.py                     all of it: about an hour on two cores
-    python tools/soak.py --files 2000 --kills 10 --examples 300 --no-mutants
+    python tools/soak.py files kills --files 2000 --kills 10        some of it, shorter
 
-Ends with one table: kills survived, inputs tried, mutants killed. Leaves with an error if anything was found."""
-import argparse, collections, os, re, subprocess, sys, tempfile, time
+Ends with one table: kills survived, inputs tried, mutants killed; it is kept in tools/soak.json, which the site's page on trust shows.
+Leaves with an error if anything was found."""
+import argparse, collections, json, os, re, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'tests'))
+TABLE = ROOT / 'tools' / 'soak.json'
 SHARES = dict(coco=0.3, cocotext=0.3, jpeg=0.2, checkpoint=0.18, model=0.02)      # of all damaged files
 
 
@@ -27,7 +29,7 @@ def damaged_files(total, first):
                 except AssertionError as e: seen[kind, 'wrong'] += 1; findings.append(str(e))
             print(f"  {kind}: {seen[kind, 'read']} read, {seen[kind, 'refused']} refused, {seen[kind, 'wrong']} neither, {time.time() - begin:.0f} s", flush=True)
     n, refused = sum(seen.values()), sum(v for (_, how), v in seen.items() if how == 'refused')
-    return f'{n:,} damaged files: {n - refused - len(findings):,} read right, {refused:,} refused, {len(findings)} neither', findings
+    return f'{n:,} damaged files (from seed {first}): {n - refused - len(findings):,} read right, {refused:,} refused, {len(findings)} neither', findings
 
 
 def pytest(*args, **env):
@@ -57,24 +59,34 @@ def fuzzing(examples):
 def mutants():
     done = subprocess.run([sys.executable, ROOT / 'tools' / 'mutants.py'], capture_output=True, text=True)
     print('  ' + done.stdout.strip().replace('\n', '\n  '), flush=True)
-    return done.stdout.strip().split('\n')[-1], [] if done.returncode == 0 else [done.stdout[-3000:] + done.stderr[-3000:]]
+    lines = done.stdout.strip().split('\n')
+    return '; '.join([l for l in lines if ' mutants, ' in l] + lines[-1:]), [] if done.returncode == 0 else [done.stdout[-3000:] + done.stderr[-3000:]]
+
+
+def keep(title, line, seconds):
+    "Writes one line of the table into soak.json, the others as they are"
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    table[title] = dict(line=line, seconds=round(seconds), date=time.strftime('%Y-%m-%d'))
+    TABLE.with_suffix('.tmp').write_text(json.dumps(table, indent=1) + '\n')
+    TABLE.with_suffix('.tmp').replace(TABLE)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('parts', nargs='*', help='which of files, kills, fuzzing, mutants (default: all)')
     parser.add_argument('--files', type=int, default=10_000, help='damaged files')
     parser.add_argument('--kills', type=int, default=30, help='at least so many')
     parser.add_argument('--examples', type=int, default=1500, help='hypothesis examples of a test')
     parser.add_argument('--seed', type=int, help='of the first damaged file; default: the time')
-    parser.add_argument('--no-mutants', action='store_true')
     args = parser.parse_args()
     seed = int(time.time()) if args.seed is None else args.seed
     table, findings = [], []
-    for title, work in ((f'damaged files, from seed {seed}', lambda: damaged_files(args.files, seed)), ('kills', lambda: kills(args.kills)),
-                        ('fuzzing', lambda: fuzzing(args.examples)), ('mutants', mutants)):
-        if title == 'mutants' and args.no_mutants: continue
-        print(title, flush=True)
-        begin = time.time(); line, found = work()
+    parts = dict(files=lambda: damaged_files(args.files, seed), kills=lambda: kills(args.kills), fuzzing=lambda: fuzzing(args.examples), mutants=mutants)
+    if unknown := set(args.parts) - set(parts): sys.exit(f'no such part: {", ".join(unknown)}; there are {", ".join(parts)}')
+    for title in args.parts or parts:
+        print(f'{title}, from seed {seed}' if title == 'files' else title, flush=True)
+        begin = time.time(); line, found = parts[title]()
+        keep(title, line, time.time() - begin)
         table.append(f'{line}  ({time.time() - begin:.0f} s)'); findings += found
     print('\n' + '\n'.join(table))
     for f in findings[:40]: print('found:', f)
