@@ -134,52 +134,69 @@ def loss_rows():
     criterion = lambda: CenterNetLoss(from_logits=True, obj_to_points=lambda _: target)  # targets have a row of their own
     # one pass that reads prediction and target and writes the gradient: into fresh memory, as autograd must
     bound = lambda: torch.add(logits.detach(), target)
+    used = torch.empty_like(target)
 
     def step(f):
         def run():
             logits.grad = None
             f(logits, objects).mean(0).sum().backward()
         return run
+    yield dict(row="loss forward and backward, eager", against="the same pass into memory that is there already", least=None,
+               **paired(step(criterion()), lambda: torch.add(logits.detach(), target, out=used), 9))
     for name, f, most in (("eager", criterion(), 6), ("compiled", criterion().compile(), 3)):
         try: yield dict(row=f"loss forward and backward, {name}", against="reading both and writing a fresh gradient once", least=1 / most, **paired(step(f), bound, 9))
         except Exception as e: yield dict(row=f"loss forward and backward, {name}", against=f"not run: {type(e).__name__}", least=1 / most, ratio=float("nan"), low=float("nan"), high=float("nan"), ours_ms=float("nan"))
 
 
+def training(C):
+    "A CenterNet of C classes in training on 8 pictures of 256 px: what a step does with `loss(points, objects)`."
+    from centernet_nb.network import CenterNet
+    torch.manual_seed(0)
+    net = CenterNet(pretrained=False, head_kwargs=dict(c_classes=C), backbone_kwargs=dict(depth=18)).to(DEVICE, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+    images = torch.randn(8, 3, 256, 256, device=DEVICE).contiguous(memory_format=torch.channels_last)
+    objects = scene(8, C, 64, 12)
+    objects[..., :4] *= 4
+
+    def step(loss):
+        with torch.autocast(DEVICE, torch.bfloat16): points = net(images, logits=True)
+        optimizer.zero_grad()
+        loss(points, objects).backward()
+        optimizer.step()
+    return step
+
+
+def no_loss(points, objects): return points.float().mean()
+
+
 def step_rows():
     from centernet_nb.loss import CenterNetLoss
-    from centernet_nb.network import CenterNet
     for C, most in ((1, 1.05), (80, 1.15)):
-        torch.manual_seed(0)
-        net = CenterNet(pretrained=False, head_kwargs=dict(c_classes=C), backbone_kwargs=dict(depth=18)).to(DEVICE, memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
-        criterion = CenterNetLoss(from_logits=True, num_classes=C)
-        images = torch.randn(8, 3, 256, 256, device=DEVICE).contiguous(memory_format=torch.channels_last)
-        objects = scene(8, C, 64, 12)
-        objects[..., :4] *= 4
-
-        def step(loss):
-            with torch.autocast(DEVICE, torch.bfloat16): points = net(images, logits=True)
-            optimizer.zero_grad()
-            loss(points).backward()
-            optimizer.step()
-        bare, whole = (lambda: step(lambda p: p.float().mean())), (lambda: step(lambda p: criterion(p, objects).mean(0).sum()))
-        yield dict(row=f"training step without loss and targets, C = {C}", against="whole training step", most=most, **paired(bare, whole, 9))
+        step, criterion = training(C), CenterNetLoss(from_logits=True, num_classes=C)
+        whole = lambda: step(lambda points, objects: criterion(points, objects).mean(0).sum())
+        yield dict(row=f"training step without loss and targets, C = {C}", against="whole training step", most=most, **paired(lambda: step(no_loss), whole, 9))
 
 
 def loader_rows():
     from PIL import Image
     from centernet_nb.data import CocoObjects, augmented
     from centernet_nb.shapes import generate_scenes
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         annotations = Path(generate_scenes(folder, 32, size=640))
         data = CocoObjects(annotations.parent, annotations, size=256, augment=augmented(256))
         files = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".jpg", ".png"))[:32]
 
+        def alone(f):
+            "`f` on one thread, as a loader's worker has it"
+            torch.set_num_threads(1)
+            f()
+            torch.set_num_threads(os.cpu_count() or 2)
         def jpegs():
             for f in files: Image.open(f).convert("RGB").load()
-        yield dict(row="32 training samples, 640 px file to 256 px, one worker", against="decoding the files alone", least=.5, **paired(lambda: [data[i] for i in range(32)], jpegs, 7))
-    torch.set_num_threads(os.cpu_count() or 2)
+        samples, step = lambda: [data[i] for i in range(32)], training(1)
+        for row in (dict(against="decoding the files alone", least=.5, **paired(lambda: alone(samples), lambda: alone(jpegs), 7)),
+                    dict(against="ResNet-18 trained on as many, all cores", least=3, **paired(lambda: alone(samples), lambda: [step(no_loss) for _ in range(4)], 5))):
+            yield dict(row="32 training samples, 640 px file to 256 px, one worker", **row)
 
 
 def forms(net, folder):
