@@ -6,7 +6,7 @@
 __all__ = ['check_plain', 'save_tensors', 'load_tensors']
 
 # %% ../nbs/toolbox/checkpoint.ipynb #1386facb
-import errno, glob, os, re, shutil, sys, time, warnings, zipfile
+import errno, glob, io, os, re, shutil, sys, time, warnings, zipfile
 from collections import OrderedDict
 from pathlib import Path
 import torch
@@ -96,13 +96,19 @@ def save_tensors(
     return path
 
 # %% ../nbs/toolbox/checkpoint.ipynb #f02f435e
-def _check_archive(path):
-    "Refuse an archive that was altered, or would unpack to more than its own size (`torch.save` doesn't compress)"
-    if not zipfile.is_zipfile(path): return    # torch's older format, or no checkpoint: torch.load will see
-    with zipfile.ZipFile(path) as z:
-        if sum(part.file_size for part in z.infolist()) > path.stat().st_size: raise CheckpointError("it would unpack to more than its own size")
-        bad = z.testzip()
-    if bad: raise CheckpointError(f"its part {bad.split('/', 1)[-1]} was altered after it was written")
+def _verified(path):
+    "What `torch.load` may read: of an archive a copy in memory, made of the parts whose checksums hold (`torch.save` doesn't compress)"
+    if not zipfile.is_zipfile(path): return path     # torch's older format, or no checkpoint: torch.load will see
+    copy = io.BytesIO()
+    with zipfile.ZipFile(path) as z, zipfile.ZipFile(copy, "w") as good:
+        parts = z.infolist()
+        if sum(part.file_size for part in parts) > path.stat().st_size: raise CheckpointError("it would unpack to more than its own size")
+        if len({part.filename for part in parts}) < len(parts): raise CheckpointError("two of its parts have the same name")
+        for part in parts:
+            try: good.writestr(part.filename, z.read(part))
+            except zipfile.BadZipFile: raise CheckpointError(f"its part {part.filename.split('/', 1)[-1]} was altered after it was written") from None
+    copy.seek(0)
+    return copy
 
 # %% ../nbs/toolbox/checkpoint.ipynb #bf0c156c
 def load_tensors(
@@ -115,10 +121,10 @@ def load_tensors(
     if not path.exists(): raise CheckpointError(f"there is no file {path.name} in the folder {path.parent.name or '.'}: check the path")
     if isinstance(map_location, (str, torch.device)): torch.empty(0, device=map_location)  # an absent device speaks for itself
     try:
-        _check_archive(path)
+        source = _verified(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")    # about old pickle protocols; the error below is clearer
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(source, map_location=map_location, weights_only=True)
     except CheckpointError as e: reason = str(e)
     except PermissionError: reason = "it may not be read"
     except torch.cuda.OutOfMemoryError: raise
