@@ -97,6 +97,7 @@ def _check_layout(layout, name):
             if lost: raise DataError(f'{name}: {key}[{k!r}] has no {lost[0]!r}; fetch it again')
             bad = [f for f in ('width', 'height') if key == 'imgs' and not (whole(row[f]) and 0 < row[f] < 1_000_000)]
             bad += [f for f in ('id', 'image_id', 'set', 'file_name', 'class') if not isinstance(row.get(f), (int, str, type(None))) or isinstance(row.get(f), bool)]
+            bad += [f for f in ('id', 'image_id') if f in row and row[f] is None]
             if bad: raise DataError(f'{name}: {key}[{k!r}] has the {bad[0]} {str(row[bad[0]])[:60]}; fetch it again')
     ids = [str(i.get('id', k)) for k, i in layout['imgs'].items()]
     if len(set(ids)) < len(ids): raise DataError(f'{name}: two of its pictures share an id; fetch it again')
@@ -132,7 +133,7 @@ def _chosen(layout, split, name):
     "The pictures of a split, by id as text."
     sets = Counter(i.get('set') for i in layout['imgs'].values())
     if split is not None and split not in sets:
-        raise ValueError(f"there is no split {split!r} in {name}; it has {', '.join(f'{k} ({n} pictures)' for k, n in sets.items())}")
+        raise DataError(f"there is no split {split!r} in {name}; it has {', '.join(f'{k} ({n} pictures)' for k, n in sets.items()) or 'no pictures'}")
     return {str(k): {**i, 'id': i.get('id', k)} for k, i in layout['imgs'].items() if split in (None, i.get('set'))}
 
 # %% ../nbs/06_train_cocotext.ipynb #b607f37b

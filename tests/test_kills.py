@@ -96,7 +96,8 @@ def test_killed_in_a_fresh_interpreter_with_workers(tmp_path, undisturbed):
 def test_ctrl_c(tmp_path, undisturbed):
     "A sentence that says where the run stands; the checkpoint is whole, and the run can be continued"
     command = [sys.executable, killable.__file__, str(tmp_path), f'steps={STEPS}']
-    p = subprocess.Popen(command + ['pause=0.05'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)        # a job in the background is born deaf to Ctrl-C
+    p = subprocess.Popen(command + ['pause=0.02'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     assert p.stdout.readline() == 'ready\n'
     while not (tmp_path / 'run.prev.pth').exists() and p.poll() is None: time.sleep(0.005)
     p.send_signal(signal.SIGINT)
