@@ -13,7 +13,6 @@ help:            ## this list
 $(READY): constraints.txt settings.ini setup.py pyproject.toml
 	@echo "making the environment $(VENV) from constraints.txt: a few minutes, once"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip   # the one that comes with a system may be too old for constraints with extras
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
