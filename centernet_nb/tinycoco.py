@@ -114,7 +114,7 @@ def train_tinycoco(
     depth:int=18,               # of the ResNet: 18 or 34
     steps:int=None,             # None: as the recipe has it
     size:int=None,              # side of the picture; None: 256 for photos, 128 for scenes
-    out:str="runs/tinycoco",    # folder for all that comes out
+    out:str=None,               # folder for all that comes out; None: runs/ and what is trained, such as runs/person18
     data:str=None,              # folder of TinyCoco; None: wherever it is found
     generated:bool=False,       # train on generated scenes, photos or not
     again:bool=False,           # start over, even if `out` holds a run (it is continued otherwise)
@@ -122,6 +122,7 @@ def train_tinycoco(
     "Train CenterNet on TinyCoco's 16 photos from random weights, score it by COCOeval, and draw what it finds."
     dataset, valid, kind = tiny_data(categories, size, data, generated)
     what = f"ResNet-{depth}, {'generated scenes' if kind == 'scenes' else categories + ' of 16 photos'}, {valid[0][0].shape[-1]} px"
+    out = out or f"runs/{'scenes' if kind == 'scenes' else categories.replace(', ', ',')}{depth}"
     settings = recipe(categories, kind); settings["steps"] = steps or settings["steps"]
     net, loss = network_and_loss(kind, len(dataset.names), depth)
     print(f"{what}: {settings['steps']} steps of {settings['batch_size']} pictures")
