@@ -413,6 +413,8 @@ def _images(self:CocoObjects, folder, image_ids):
         name = known[i]['file_name']
         if not isinstance(name, str) or not name or '\0' in name or '..' in Path(name).parts or Path(name).is_absolute():
             self._skip(f"picture {i} has the file name {name!r}, which does not lie in the folder")
+        elif any(isinstance(v, int) and v > MAX_SIDE for v in (known[i].get('height'), known[i].get('width'))):
+            self._skip(f"picture {i}, {name[:200]}, is said to have a side of more than {MAX_SIDE:,} pixels")
         elif not os.path.isfile(folder/name): missing.append(name)
         else: images[i] = known[i]
     if missing: self._skip(f"{len(missing)} of {len(wanted)} pictures are not in the folder {folder.name!r}, the first is {missing[0][:200]}")
@@ -461,7 +463,6 @@ def _index(self:CocoObjects):
     for n, i in enumerate(self.image_ids):
         image, rows = self.coco.imgs[i], self.coco.imgToAnns[i]
         hw = image.get('height'), image.get('width')
-        if any(isinstance(v, int) and v > MAX_SIDE for v in hw): raise DataError(f"{self.name} says that {image['file_name']} has a side of more than {MAX_SIDE:,} pixels: correct its width and height")
         if not all(isinstance(v, int) and v > 0 for v in hw):       # not said: the picture itself knows
             image['height'], image['width'] = hw = (lambda p: (p.height, p.width))(open_image(self.path(n)))
         boxes = torch.tensor([r['bbox'] for r in rows], dtype=torch.float64).reshape(-1, 4)

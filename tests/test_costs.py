@@ -21,7 +21,7 @@ def test_importing_train_adds_little_to_torch():
 
 def test_importing_train_draws_nothing():
     "matplotlib, pycocotools and ONNX wait until they are needed"
-    loaded = python('import json, sys; from centernet_nb.train import train; print(json.dumps([m for m in ("matplotlib", "onnx", "onnxruntime", "IPython", "nbdev") if m in sys.modules]))')
+    loaded = python('import json, sys; from centernet_nb.train import train; print(json.dumps([m for m in ("matplotlib", "pycocotools", "onnx", "onnxruntime", "IPython", "nbdev") if m in sys.modules]))')
     assert loaded == []
 
 

@@ -50,13 +50,12 @@ class Torchvision(torch.nn.Module):
 
 
 class Ours(torch.nn.Module):
-    "CenterNet of depth 18 behind the same two calls."
-    def __init__(self, classes):
+    "CenterNet as lesson 05 trains it on scenes, behind the same two calls."
+    def __init__(self, classes, seed):
         super().__init__()
-        from centernet_nb.loss import CenterNetLoss
-        from centernet_nb.network import CenterNet
-        self.net = CenterNet(pretrained=False, head_kwargs=dict(c_classes=classes), backbone_kwargs=dict(depth=18)).to(memory_format=torch.channels_last)
-        self.criterion = CenterNetLoss(from_logits=True, num_classes=classes, gaussian="adaptive")
+        from centernet_nb.tinycoco import network_and_loss
+        net, self.criterion = network_and_loss("scenes", classes, seed=seed)
+        self.net = net.to(memory_format=torch.channels_last)
 
     def loss(self, images, objects):
         with torch.autocast("cpu", torch.bfloat16): points = self.net(images.contiguous(memory_format=torch.channels_last), logits=True)
@@ -74,7 +73,7 @@ def compete(name, rate, minutes, every, size, seed=0):
     train, test = SceneDataset(1_000_000, seed=seed, size=size), SceneDataset(200, seed=10_007, size=size)
     classes = len(train.names)
     ours = name == "centernet"
-    net = Ours(classes) if ours else Torchvision(name, classes, size)
+    net = Ours(classes, seed) if ours else Torchvision(name, classes, size)
     optimizer = (torch.optim.AdamW(net.parameters(), lr=rate) if ours else torch.optim.SGD(net.parameters(), lr=rate, momentum=.9, weight_decay=1e-4))
     used, curve, due, step = 0., [], every, 0
     for images, objects, *_ in DataLoader(train, 8, collate_fn=collate):
