@@ -270,7 +270,7 @@ def process_rows():
                                            **dict(zip(("low", "ratio", "high"), statistics.quantiles([y / x for x, y in zip(a, b)], n=4))))
     both, alone = zip(*two)
     yield row("step of 8 pictures of 256 px, two processes of one thread (gloo)", "one process of two threads", both, [a for a, _ in one])
-    yield row("step of two processes, gradients exchanged", "the same without exchanging them (1 - ratio is the share of communication)", both, alone)
+    yield row("step of two processes, gradients exchanged", "the same without exchanging them", both, alone)
 
 
 ROWS = dict(decode=decode_rows, targets=target_rows, loss=loss_rows, step=step_rows, loader=loader_rows, picture=picture_rows, processes=process_rows)
