@@ -31,3 +31,9 @@ def test_make_run_stays_under_three_gigabytes(tmp_path):
     script = ('import json, resource; from centernet_nb.tinycoco import train_tinycoco; train_tinycoco(steps=4, out="run"); '
               'print(); print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))')
     assert python(script, tmp_path) < 3 * 2**20
+
+
+def test_no_ratio_has_collapsed():
+    "Decoding, targets, loss and a step's overhead stand where tools/bench.json has them, loosely; each row proves its result first"
+    done = subprocess.run([sys.executable, ROOT / 'tools/bench.py', '--guard'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

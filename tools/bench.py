@@ -2,10 +2,11 @@
 
     make bench                          all rows
     python tools/bench.py decode loss   just these
-    python tools/bench.py --guard       the pure-Python ratios against bench.json's, loosely
+    python tools/bench.py --guard       the pure-Python ratios against bench.json's, loosely; the test command runs it
 
 The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the machine does hits both;
-what is printed is the median of the paired ratios with the quartiles. Each row checks first that both give the same result.
+what is printed is the median of the paired ratios with the quartiles. Each row checks first that its result is right,
+and its last column says against what.
 """
 import argparse, json, os, statistics, sys, tempfile, time
 from pathlib import Path
@@ -17,22 +18,28 @@ from torch import nn
 
 HERE = Path(__file__).resolve().parent
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+QUICK = "--guard" in sys.argv
 
 
 def clock(f):
-    "Seconds that one call of `f` takes."
-    start = time.perf_counter()
+    "Seconds that one call of `f` takes; for the guard, seconds of the processor, which no neighbour can spoil."
+    now = time.process_time if QUICK else time.perf_counter
+    start = now()
     f()
     if DEVICE == "cuda": torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return now() - start
+
+
+def ratios(pairs):
+    "Of (seconds of ours, seconds of the other): the median ratio, its quartiles, the median milliseconds of ours."
+    low, mid, high = statistics.quantiles([b / a for a, b in pairs], n=4)
+    return dict(ratio=mid, low=low, high=high, ours_ms=1e3 * statistics.median(a for a, _ in pairs))
 
 
 def paired(ours, other, rounds=15, warm=2):
-    "How many times as long `other` takes as `ours`: (median, lower quartile, upper quartile, median seconds of ours)."
+    "How many times as long `other` takes as `ours`, run in turns."
     for _ in range(warm): ours(), other()
-    pairs = [(clock(ours), clock(other)) for _ in range(rounds)]
-    low, mid, high = statistics.quantiles([b / a for a, b in pairs], n=4)
-    return dict(ratio=mid, low=low, high=high, ours_ms=1e3 * statistics.median(a for a, _ in pairs))
+    return ratios([(clock(ours), clock(other)) for _ in range(3 if QUICK else rounds)])
 
 
 def scene(batch, classes, side, objects, seed=0):
@@ -86,7 +93,7 @@ def decode_rows():
                                        ("dense random maps, floor 0.1", dense, .1, 1)):
         ours, other = (lambda: decode_peaks(points, min_confidence=floor)), (lambda: usual_decode(points, floor=floor))
         same_rows(ours(), other())
-        yield dict(row=f"decode: {name}", against="max-pool and two top-k", least=least, **paired(ours, other, 9))
+        yield dict(row=f"decode: {name}", against="max-pool and two top-k", least=least, right="the same rows", **paired(ours, other, 9))
 
 
 def patch_loop(objects, classes, side, min_overlap=.3, out=None):
@@ -119,8 +126,24 @@ def target_rows():
         objects = scene(B, C, side, n)
         ours, other = (lambda: encode(objects, out=buffer)), (lambda: patch_loop(objects.cpu(), C, side, out=slow))
         np.testing.assert_allclose(ours().cpu().numpy()[:, :C], other()[:, :C], atol=1e-5)
-        yield dict(row=f"targets: {n} objects a picture", against="NumPy patch loop", least=least, **paired(ours, other, 9))
-        if n == 8: yield dict(row="targets: 8 objects a picture", against="a zero fill of the same memory", least=1 / 1.5, **paired(ours, lambda: fill.zero_(), 15))
+        yield dict(row=f"targets: {n} objects a picture", against="NumPy patch loop", least=least, right="the same maps", **paired(ours, other, 9))
+        if n == 8: yield dict(row="targets: 8 objects a picture", against="a zero fill of the same memory", least=1 / 1.5, right="the same maps", **paired(ours, lambda: fill.zero_(), 15))
+
+
+def plain_loss(logits, target, objects, classes):
+    "Equations 1 to 4 written down as they stand, in float64: the sum over losses of the mean over pictures."
+    heat, goal, n = logits[:, :classes].double(), target.double(), (objects[..., 5] == 1).sum(1) + 1
+    p, y = heat.sigmoid(), goal[:, :classes]
+    focal = -torch.where(y == 1, (1 - p) ** 2 * F.logsigmoid(heat), (1 - y) ** 4 * p ** 2 * F.logsigmoid(-heat)).sum((1, 2, 3))
+    l1 = (logits[:, classes:].double() - goal[:, classes:]).abs() * (y == 1).any(1, keepdim=True)
+    return ((focal + l1[:, :2].sum((1, 2, 3)) + .1 * l1[:, 2:].sum((1, 2, 3))) / n).mean()
+
+
+def prove_loss(loss, logits, target, objects, classes):
+    "Value and gradient of `loss(logits, objects)` are those of `plain_loss`."
+    (value, slope), (plain, steep) = ((f, torch.autograd.grad(f, logits)[0]) for f in (loss(logits, objects).mean(0).sum(), plain_loss(logits, target, objects, classes)))
+    torch.testing.assert_close(value.double(), plain, rtol=1e-5, atol=0)
+    torch.testing.assert_close(slope, steep, rtol=1e-4, atol=1e-7)
 
 
 def loss_rows():
@@ -128,9 +151,9 @@ def loss_rows():
     from centernet_nb.loss import CenterNetLoss
     B, C, side = 16, 80, 128
     objects = scene(B, C, side, 20)
+    target = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")(objects)
     objects[..., :4] *= 4
     logits = (torch.randn(B, C + 4, side, side, device=DEVICE) - 4).requires_grad_()
-    target = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")(scene(B, C, side, 20))
     criterion = lambda: CenterNetLoss(from_logits=True, obj_to_points=lambda _: target)  # targets have a row of their own
     # one pass that reads prediction and target and writes the gradient: into fresh memory, as autograd must
     bound = lambda: torch.add(logits.detach(), target)
@@ -141,11 +164,12 @@ def loss_rows():
             logits.grad = None
             f(logits, objects).mean(0).sum().backward()
         return run
-    yield dict(row="loss forward and backward, eager", against="the same pass into memory that is there already", least=None,
+    right = "the plain form's value and gradient in float64"
+    for name, f, most in (("eager", criterion(), 6), ("compiled", criterion().compile(), 3))[:1 if QUICK else 2]:
+        prove_loss(f, logits, target, objects, C)
+        yield dict(row=f"loss forward and backward, {name}", against="reading both and writing a fresh gradient once", least=1 / most, right=right, **paired(step(f), bound, 9))
+    yield dict(row="loss forward and backward, eager", against="the same pass into memory that is there already", least=None, right=right,
                **paired(step(criterion()), lambda: torch.add(logits.detach(), target, out=used), 9))
-    for name, f, most in (("eager", criterion(), 6), ("compiled", criterion().compile(), 3)):
-        try: yield dict(row=f"loss forward and backward, {name}", against="reading both and writing a fresh gradient once", least=1 / most, **paired(step(f), bound, 9))
-        except Exception as e: yield dict(row=f"loss forward and backward, {name}", against=f"not run: {type(e).__name__}", least=1 / most, ratio=float("nan"), low=float("nan"), high=float("nan"), ours_ms=float("nan"))
 
 
 def training(C):
@@ -173,13 +197,54 @@ def step_rows():
     from centernet_nb.loss import CenterNetLoss
     for C, most in ((1, 1.05), (80, 1.15)):
         step, criterion = training(C), CenterNetLoss(from_logits=True, num_classes=C)
+
+        def proved(points, objects):
+            logits = points.detach().float().requires_grad_()
+            prove_loss(criterion, logits, criterion.targets(logits, objects / objects.new_tensor([4, 4, 4, 4, 1, 1])), objects, C)
+            return no_loss(points, objects)
+        step(proved)
         whole = lambda: step(lambda points, objects: criterion(points, objects).mean(0).sum())
-        yield dict(row=f"training step without loss and targets, C = {C}", against="whole training step", most=most, **paired(lambda: step(no_loss), whole, 9))
+        yield dict(row=f"training step without loss and targets, C = {C}", against="whole training step", most=most, right="the plain form's loss and gradient", **paired(lambda: step(no_loss), whole, 9))
+
+
+def option_rows():
+    "What `train` offers against its defaults, in its own step, by the time of a picture."
+    from centernet_nb.data import collate
+    from centernet_nb.network import CenterNet
+    from centernet_nb.loss import CenterNetLoss
+    from centernet_nb.shapes import SceneDataset
+    from centernet_nb.train import Run, Settings
+    data = SceneDataset(32, size=256)
+
+    def trainer(batch_size=8, fused=True, **settings):
+        "One step of `batch_size` pictures, by `train`'s `Run`; the first step's loss and the precision beside it."
+        torch.manual_seed(0)
+        net = CenterNet(pretrained=False, head_kwargs=dict(c_classes=len(data.names)), backbone_kwargs=dict(depth=18))
+        run = Run(data, net, CenterNetLoss(from_logits=True), Settings(batch_size=batch_size, steps=10**6, warmup=10**5, **settings), DEVICE)
+        for group in [] if fused else run.optimizer.param_groups: group.update(fused=False, foreach=True)
+        run.train_mode()
+        images, objects, ignore = collate([data[i] for i in range(batch_size)])
+        batch = dict(images=images, objects=objects, ignore=ignore, keys=[])
+        return (lambda: run.step(batch)), float(run.step(batch)["losses"].sum()), run.amp
+    usual, loss, amp = trainer()
+    others = {"amp='no' (float32)": dict(amp="no"), "amp='bf16'": dict(amp="bf16"), "channels_last=False": dict(channels_last=False),
+              "compile=True": dict(compile=True), "AdamW not fused": dict(fused=False), "ema=0.998": dict(ema=.998),
+              **{f"batch_size={n}": dict(batch_size=n) for n in (4, 16, 32)}}
+    others.pop("amp='bf16'" if amp == "bf16" else "amp='no' (float32)")
+    for name, settings in others.items():
+        other, first, _ = trainer(**settings)
+        size = settings.get("batch_size", 8)
+        if size == 8: assert abs(first - loss) < .02 * loss, f"{name}: the first loss is {first}, by default {loss}"
+        found = paired(usual, other, 7)
+        free = {"compile=True": "quicker steps after minutes of compiling", "ema=0.998": "an average is extra work"}.get(name)
+        yield dict(row=f"train's default step ({amp}, channels last, eager, fused AdamW, 8 pictures)", against=name + (" by the picture" if size != 8 else f" ({free})" if free else ""),
+                   least=None if free or size > 8 else .97, right="the same first loss" if size == 8 else "",
+                   **{**found, **{k: found[k] * 8 / size for k in ("ratio", "low", "high")}})
 
 
 def loader_rows():
     from PIL import Image
-    from centernet_nb.data import CocoObjects, augmented
+    from centernet_nb.data import CocoObjects, augmented, collate, normalise
     from centernet_nb.shapes import generate_scenes
     with tempfile.TemporaryDirectory() as folder:
         annotations = Path(generate_scenes(folder, 32, size=640))
@@ -193,10 +258,18 @@ def loader_rows():
             torch.set_num_threads(os.cpu_count() or 2)
         def jpegs():
             for f in files: Image.open(f).convert("RGB").load()
+        plain = CocoObjects(annotations.parent, annotations, size=256)
+        for i in range(4):  # without augmentation: the file decoded whole and resized once, as Pillow does it
+            whole = Image.open(files[i]).convert("RGB").resize((256, 256), Image.Resampling.BILINEAR)
+            assert (plain[i][0] - normalise(whole)).abs().mean() < .02, "a sample is not its picture"
         samples, step = lambda: [data[i] for i in range(32)], training(1)
         for row in (dict(against="decoding the files alone", least=.5, **paired(lambda: alone(samples), lambda: alone(jpegs), 7)),
                     dict(against="ResNet-18 trained on as many, all cores", least=3, **paired(lambda: alone(samples), lambda: [step(no_loss) for _ in range(4)], 5))):
-            yield dict(row="32 training samples, 640 px file to 256 px, one worker", **row)
+            yield dict(row="32 training samples, 640 px file to 256 px, one worker", right="unaugmented: Pillow's picture", **row)
+        feed = iter(torch.utils.data.DataLoader(data, 8, sampler=torch.utils.data.RandomSampler(data, replacement=True, num_samples=10**6), num_workers=1, collate_fn=collate))
+        yield dict(row="six training steps on pictures in memory", against="the same fed by one worker, which shares the cores", most=1.15, right="",
+                   **paired(lambda: [step(no_loss) for _ in range(6)], lambda: [(next(feed), step(no_loss)) for _ in range(6)], 5))
+        feed._shutdown_workers()
 
 
 def forms(net, folder):
@@ -230,50 +303,58 @@ def picture_rows():
             other = make(weights=None, weights_backbone=None, **sizes).eval()
             for how, f in ours.items():
                 yield dict(row=f"picture file to boxes at 512 px, ResNet-18, {how}", against=f"torchvision {name}" + (" (320 px)" if "ssd" in name else ""),
-                           least=None if "mobilenet" in name else 3,
+                           least=None if "mobilenet" in name else 3, right="another detector" if how == "eager" else "as eager",
                            **paired(lambda: f(normalise(open_image(photo))[None]), lambda: other([decode_jpeg(read_file(photo)) / 255]), 5))
 
 
-def worker(steps=12):
-    "One process of `process_rows`: milliseconds of a step of its share of 8 pictures, gradients exchanged or not, printed by process 0."
+def worker(steps=6):
+    "One process of `process_rows`: seconds of a step of its share of 8 pictures, gradients exchanged or not, and the norm of the first gradient, printed by process 0."
     from contextlib import nullcontext
     from centernet_nb.loss import CenterNetLoss
     from centernet_nb.network import CenterNet
-    from centernet_nb.train import join_processes
+    from centernet_nb.train import freeze_batch_norm, join_processes
     rank, world, _ = join_processes("cpu")
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // world))
     torch.manual_seed(0)
     net = CenterNet(pretrained=False, backbone_kwargs=dict(depth=18)).to(memory_format=torch.channels_last)
+    freeze_batch_norm(net)  # as `train` does with several processes on CPUs
     model = nn.parallel.DistributedDataParallel(net) if world > 1 else net
-    optimizer, criterion = torch.optim.AdamW(net.parameters()), CenterNetLoss(from_logits=True)
-    images, objects = torch.randn(8 // world, 3, 256, 256).contiguous(memory_format=torch.channels_last), scene(8 // world, 2, 256, 12)
+    optimizer, criterion = torch.optim.AdamW(net.parameters(), lr=1e-5), CenterNetLoss(from_logits=True)
+    share = slice(rank, None, world)
+    images, objects = torch.randn(8, 3, 256, 256)[share].contiguous(memory_format=torch.channels_last), scene(8, 2, 256, 12)[share]
 
     def step(alone):
         with model.no_sync() if alone and world > 1 else nullcontext():
             with torch.autocast("cpu", torch.bfloat16): points = model(images, logits=True)
             criterion(points.float(), objects).mean(0).sum().backward()
+        norm = float(nn.utils.clip_grad_norm_(net.parameters(), 1e9))
         optimizer.step()
         optimizer.zero_grad()
-    for alone in (False, True): step(alone)
+        return norm
+    norm = step(False), step(True)
     times = [(clock(lambda: step(False)), clock(lambda: step(True))) for _ in range(steps)]
-    if not rank: print("times " + json.dumps(times))
+    if not rank: print("times " + json.dumps(dict(norm=norm[0], times=times)))
 
 
-def process_rows():
+def process_rows(turns=3):
     import subprocess
+
     def times(world):
         out = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world), __file__, "--worker"],
                              capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}).stdout
         return json.loads(out.split("times ")[1].split("\n")[0])
-    one, two = times(1), times(2)
-    row = lambda name, against, a, b: dict(row=name, against=against, ours_ms=1e3 * statistics.median(a),
-                                           **dict(zip(("low", "ratio", "high"), statistics.quantiles([y / x for x, y in zip(a, b)], n=4))))
-    both, alone = zip(*two)
-    yield row("step of 8 pictures of 256 px, two processes of one thread (gloo)", "one process of two threads", both, [a for a, _ in one])
-    yield row("step of two processes, gradients exchanged", "the same without exchanging them", both, alone)
+    cores = os.cpu_count() or 2
+    for world in [n for n in (2, 4) if n <= cores]:
+        turned = [(times(1), times(world)) for _ in range(turns)]  # in turns, as every row
+        for one, many in turned: assert abs(one["norm"] / many["norm"] - 1) < .02, f"gradients of {one['norm']} and {many['norm']}"
+        alone, both = ([t for pair in turned for t in pair[k]["times"]] for k in (0, 1))
+        right = "the same gradient"
+        yield dict(row=f"step of 8 pictures of 256 px, {world} processes of {cores // world} threads (gloo)", against=f"one process of {cores} threads", least=None, right=right,
+                   **ratios([(b, a) for (b, _), (a, _) in zip(both, alone)]))
+        yield dict(row=f"step of {world} processes, gradients exchanged", against="the same without exchanging them", least=None, right=right, **ratios(both))
 
 
-ROWS = dict(decode=decode_rows, targets=target_rows, loss=loss_rows, step=step_rows, loader=loader_rows, picture=picture_rows, processes=process_rows)
+ROWS = dict(decode=decode_rows, targets=target_rows, loss=loss_rows, step=step_rows, options=option_rows, loader=loader_rows, picture=picture_rows, processes=process_rows)
 GUARDED = ("decode", "targets", "loss", "step")
 
 
@@ -283,30 +364,36 @@ def verdict(r):
     return r.get("least") is None or r["ratio"] >= r["least"]
 
 
+def regressed(r, before):
+    "Whether row `r` is so far behind what was stored that no other machine or busy core explains it."
+    return r["ratio"] > 1.5 * before["ratio"] if r.get("most") else r["ratio"] < before["ratio"] / 3
+
+
 def bar(r): return f"≤ {r['most']}" if r.get("most") else "stated" if r.get("least") is None else f"≥ {r['least']:.2f}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", help=f"which of {', '.join(ROWS)} (default: all)")
-    parser.add_argument("--guard", action="store_true", help="compare the pure-Python ratios with bench.json: fail where one is under half of it")
+    parser.add_argument("--guard", action="store_true", help="compare the pure-Python ratios with bench.json: fail where one is under a third of it, or a step's overhead half as much again")
     parser.add_argument("--worker", action="store_true", help="used by the row of processes")
     args = parser.parse_args()
     if args.worker: return worker()
     if unknown := set(args.rows) - set(ROWS): sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
     torch.manual_seed(0)
+    if args.guard: torch.set_num_threads(1)
     stored = json.loads((HERE / "bench.json").read_text()) if (HERE / "bench.json").exists() else []
     results = []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {DEVICE}")
-    print("| what | against | times as fast | quartiles | ours, ms | bar | holds |\n|---|---|---|---|---|---|---|")
+    print("| what | against | times as fast | quartiles | ours, ms | bar | holds | proved against |\n|---|---|---|---|---|---|---|---|")
     for name in args.rows or (GUARDED if args.guard else ROWS):
         for r in ROWS[name]():
             results.append({**r, "group": name})
-            print(f"| {r['row']} | {r['against']} | {r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ours_ms']:.1f} | {bar(r)} | {'yes' if verdict(r) else 'NO'} |", flush=True)
+            print(f"| {r['row']} | {r['against']} | {r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ours_ms']:.1f} | {bar(r)} | {'yes' if verdict(r) else 'NO'} | {r['right']} |", flush=True)
     if args.guard:
         old = {(r["row"], r["against"]): r for r in stored}
-        slow = [r for r in results if (o := old.get((r["row"], r["against"]))) and not r.get("most") and r["ratio"] < o["ratio"] / 2]
-        if slow: sys.exit("slower than half the stored ratio: " + "; ".join(f"{r['row']} {r['ratio']:.2f}" for r in slow))
+        slow = [(r, o) for r in results if (o := old.get((r["row"], r["against"]))) and regressed(r, o)]
+        if slow: sys.exit("far from the stored ratio: " + "; ".join(f"{r['row']} against {r['against']} {r['ratio']:.2f}, stored {o['ratio']:.2f}" for r, o in slow))
     else:
         keep = [r for r in stored if r["group"] not in {x["group"] for x in results}]
         partial = HERE / "bench.json.tmp"
