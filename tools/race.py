@@ -2,7 +2,7 @@
 
     make race                                        both courses; what is done already is not done again
     python tools/race.py scenes --only centernet fcos
-    python tools/race.py text --minutes 4
+    python tools/race.py text --minutes 2
 
 Two courses. `scenes`: generated pictures, random weights, torchvision's five detectors as they come. `text`: photos of ICDAR 2015
 with generated words among them, where every detector starts from the same ResNet-18 trunk of ImageNet weights.
@@ -24,9 +24,9 @@ FIVE = dict(fcos="fcos_resnet50_fpn", retinanet="retinanet_resnet50_fpn", faster
             faster_rcnn_mobilenet="fasterrcnn_mobilenet_v3_large_fpn", ssdlite_mobilenet="ssdlite320_mobilenet_v3_large")
 SGD = (.01, .02, .005)  # torchvision's recipes, at eight pictures a step
 COURSES = dict(
-    scenes=dict(heat=4, minutes=20, size=256, marks=(4, 8, 14, 20), ours=(1, 1.5, 2, 2.5, 3, 4, 6, 8, 14, 20), least=3,
+    scenes=dict(heat=4, minutes=20, size=256, marks=(4, 8, 14, 20), ours=(1, 1.5, 2, 2.5, 3, 4, 6, 8),
                 rates=dict(centernet=(1e-3, 2e-3, 5e-4), fcos=SGD, retinanet=SGD, faster_rcnn=SGD, faster_rcnn_mobilenet=SGD, ssdlite_mobilenet=(.01, .03, .003))),
-    text=dict(heat=2, minutes=6, size=320, marks=(2, 4, 6), ours=(2, 4, 6), least=1,
+    text=dict(heat=2, minutes=4, size=320, marks=(2, 4), ours=(2, 4),
               rates=dict(centernet=(6e-4, 1.2e-3, 3e-4), fcos=SGD, retinanet=SGD, faster_rcnn=SGD)))
 
 
@@ -218,7 +218,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("courses", nargs="*", help=f"which of {', '.join(COURSES)} (default: both)")
     parser.add_argument("--only", nargs="*", help="some of the detectors")
-    parser.add_argument("--minutes", type=float, help="CPU-minutes of the best rate's run (default: 20 for scenes, 6 for text)")
+    parser.add_argument("--minutes", type=float, help="CPU-minutes of the best rate's run (default: 20 for scenes, 4 for text)")
     parser.add_argument("--run", nargs=3, metavar=("NAME", "RATE", "UNTIL"), help="one run; used by the race itself")
     args = parser.parse_args()
     if unknown := set(args.courses) - set(COURSES): sys.exit(f"no such course: {', '.join(unknown)}; there are {', '.join(COURSES)}")
