@@ -42,7 +42,7 @@ class Settings:
     ema:float = None           # decay of the averaged weights, such as 0.998; None: no average
     amp:str = None             # "bf16", "fp16", "no"; None: bf16 where the machine has it built in
     channels_last:bool = True  # the memory layout convolutions like best
-    compile:bool = False       # through torch.compile: minutes at first, faster then
+    compile:bool = False       # through torch.compile: minutes at first; measure whether it is faster then
     batch_norm:str = None      # "train", "frozen" (statistics stay) or "sync"; None: see "Several processes"
     seed:int = 0
     on_bad:str = "stop"        # a sample that cannot be read: "stop", or "skip" (count, report, use the next one)
