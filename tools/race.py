@@ -26,7 +26,7 @@ SGD = (.01, .02, .005)  # torchvision's recipes, at eight pictures a step
 COURSES = dict(
     scenes=dict(heat=4, minutes=20, size=256, marks=(4, 8, 14, 20), ours=(1, 1.5, 2, 2.5, 3, 4, 6, 8),
                 rates=dict(centernet=(1e-3, 2e-3, 5e-4), fcos=SGD, retinanet=SGD, faster_rcnn=SGD, faster_rcnn_mobilenet=SGD, ssdlite_mobilenet=(.01, .03, .003))),
-    text=dict(heat=2, minutes=4, size=320, marks=(2, 4), ours=(2, 4),
+    text=dict(heat=2, minutes=4, size=320, marks=(2, 4, 8), ours=(2, 4, 8),
               rates=dict(centernet=(6e-4, 1.2e-3, 3e-4), fcos=SGD, retinanet=SGD, faster_rcnn=SGD)))
 
 
