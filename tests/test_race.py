@@ -37,8 +37,8 @@ def test_minutes_and_area_by_hand():
 
 
 def test_the_better_rate():
-    slow, quick, none, worse = [(5., .6, 1, 1.)], [(2., .5, 1, 9.), (5., .55, 1, 9.)], [(5., .001, 1, 2.)], [(5., .004, 1, 3.)]
-    assert sorted([worse, slow, none, quick], key=race.better, reverse=True) == [quick, slow, none, worse]
+    slow, quick, late, early = [(5., .6, 1, 1.)], [(2., .5, 1, 9.), (5., .55, 1, 9.)], [(2., .1, 1, 2.), (4., .2, 1, 2.)], [(2., .2, 1, 3.), (4., .2, 1, 3.)]
+    assert sorted([late, slow, early, quick], key=race.better, reverse=True) == [quick, slow, early, late]
 
 
 def test_everybody_sees_the_same_pictures():

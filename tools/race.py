@@ -9,8 +9,9 @@ with generated words among them, where every detector starts from the same ResNe
 
 Every run has one core, and a CPU-minute is a minute of that core; the clock stops while pictures are loaded and while it is
 scored. All see the same pictures in the same order, with the same autocast, memory layout, warm-up and clipping, and are scored
-in float32 on the same held-out ones. Three learning rates run the heat; the best of them goes on to the end. What was
-not reached is said as such. Runs are kept in runs/race and go on where they stopped; results stand in tools/race.json.
+in float32 on the same held-out ones. Three learning rates run to the end, and the best of them counts. What was not reached
+is said as such. Runs are kept in runs/race and go on where they stopped; results stand in tools/race.json. Both courses
+together are about four hours of two cores.
 """
 import argparse, json, os, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,10 @@ FIVE = dict(fcos="fcos_resnet50_fpn", retinanet="retinanet_resnet50_fpn", faster
             faster_rcnn_mobilenet="fasterrcnn_mobilenet_v3_large_fpn", ssdlite_mobilenet="ssdlite320_mobilenet_v3_large")
 SGD = (.01, .02, .005)  # torchvision's recipes, at eight pictures a step
 COURSES = dict(
-    scenes=dict(heat=4, minutes=20, size=256, marks=(4, 8, 14, 20), ours=(1, 1.5, 2, 2.5, 3, 4, 6, 8),
+    scenes=dict(minutes=20, size=256, marks=(4, 8, 14, 20), ours=(1, 1.5, 2, 2.5, 3, 4, 6, 8),
                 rates=dict(centernet=(1e-3, 2e-3, 5e-4), fcos=SGD, retinanet=SGD, faster_rcnn=SGD, faster_rcnn_mobilenet=SGD, ssdlite_mobilenet=(.01, .03, .003))),
-    text=dict(heat=2, minutes=4, size=320, marks=(2, 4, 8), ours=(2, 4, 8),
-              rates=dict(centernet=(6e-4, 1.2e-3, 3e-4), fcos=SGD, retinanet=SGD, faster_rcnn=SGD)))
+    text=dict(minutes=8, size=320, marks=(2, 4, 8), ours=(2, 4, 8),
+              rates=dict(centernet=(6e-4, 3e-4, 1.5e-4), fcos=(.01, .005, .0025), retinanet=SGD, faster_rcnn=SGD)))
 
 
 def corners(objects):
@@ -170,20 +171,15 @@ def keep(course, name, curves):
 
 
 def better(curve):
-    "What the best learning rate has most of: early at AP50 0.5; else AP50, to a hundredth; where that is equal, the smaller loss."
-    _, ap50, _, loss = curve[-1]
-    return -(reached(curve) or 1e9), len(curve), round(ap50, 2), -loss if loss == loss else -1e9
+    "What the best learning rate has most of: early at AP50 0.5; where nothing is, area."
+    return -(reached(curve) or 1e9), area(curve, curve[-1][0])
 
 
-def race(course, names, minutes, heat):
-    "Heats of all `names` and their rates, then the best of each to the end; two runs, or as many as there are cores, side by side."
-    rates = {n: COURSES[course]["rates"][n] for n in names}
+def race(course, names, minutes):
+    "Every rate of all `names` to the end; two runs, or as many as there are cores, side by side."
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        heats = {(n, r): pool.submit(start, course, n, r, heat) for n in names for r in rates[n]}
-        chosen = {n: max(rates[n], key=lambda r: better(heats[n, r].result())) for n in names}
-        finals = {n: pool.submit(start, course, n, chosen[n], minutes) for n in names}
-        for n in names:
-            keep(course, n, {r: finals[n].result() if r == chosen[n] else heats[n, r].result() for r in rates[n]})
+        runs = {n: {r: pool.submit(start, course, n, r, minutes) for r in COURSES[course]["rates"][n]} for n in names}
+        for n in names: keep(course, n, {r: run.result() for r, run in runs[n].items()})
 
 
 def best(curves):
@@ -218,7 +214,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("courses", nargs="*", help=f"which of {', '.join(COURSES)} (default: both)")
     parser.add_argument("--only", nargs="*", help="some of the detectors")
-    parser.add_argument("--minutes", type=float, help="CPU-minutes of the best rate's run (default: 20 for scenes, 4 for text)")
+    parser.add_argument("--minutes", type=float, help="CPU-minutes of each run (default: 20 for scenes, 8 for text)")
     parser.add_argument("--run", nargs=3, metavar=("NAME", "RATE", "UNTIL"), help="one run; used by the race itself")
     args = parser.parse_args()
     if unknown := set(args.courses) - set(COURSES): sys.exit(f"no such course: {', '.join(unknown)}; there are {', '.join(COURSES)}")
@@ -226,8 +222,7 @@ def main():
     if args.run: return run(args.courses[0], args.run[0], float(args.run[1]), float(args.run[2]))
     for course in args.courses or COURSES:
         how = COURSES[course]
-        minutes = args.minutes or how["minutes"]
-        race(course, args.only or list(how["rates"]), minutes, min(how["heat"], minutes))
+        race(course, args.only or list(how["rates"]), args.minutes or how["minutes"])
         print("\n" + table(course, json.loads(RESULTS.read_text())[course]) + "\n")
 
 
