@@ -221,8 +221,7 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     if args.run: return run(args.courses[0], args.run[0], float(args.run[1]), float(args.run[2]))
     for course in args.courses or COURSES:
-        how = COURSES[course]
-        race(course, args.only or list(how["rates"]), args.minutes or how["minutes"])
+        race(course, args.only or list(COURSES[course]["rates"]), args.minutes or COURSES[course]["minutes"])
         print("\n" + table(course, json.loads(RESULTS.read_text())[course]) + "\n")
 
 
