@@ -63,6 +63,7 @@ def main(short=False):
     data = os.environ.get("CENTERNET_NB_DATA")
     print(f"checks {'(short) ' if short else ''}with {'CENTERNET_NB_DATA set' if data else 'no CENTERNET_NB_DATA'}", flush=True)
     if not short:
+        run(Path(sys.executable).parent / "ruff", "check", "--no-cache")
         test_in_sync()
         run(sys.executable, "tools/build_docs.py", "--check")
     test_notebooks(short)
