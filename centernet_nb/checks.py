@@ -89,7 +89,7 @@ def moved(
     "Let moved names work for one version, with a `FutureWarning` that names the new place"
     def getattr_(name):
         if name not in names: raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        home = f"{__package__}.{names[name]}"
+        home = f"centernet_nb.{names[name]}"
         warnings.warn(f"{module}.{name} is {home}.{name} now", FutureWarning, stacklevel=2)
         return getattr(importlib.import_module(home), name)
     return getattr_
