@@ -35,10 +35,10 @@ lab: $(READY)    ## Jupyter on the lessons
 	$(BIN)/jupyter lab nbs
 
 bench: $(READY)  ## the speed table
-	$(BIN)/python tools/bench.py
+	$(BIN)/python benchmarks/bench.py
 
 race: $(READY)   ## AP50 against minutes, beside torchvision's detectors
-	$(BIN)/python tools/race.py
+	$(BIN)/python benchmarks/race.py
 
 soak: $(READY)   ## the long round of kills, fuzzing and mutants
-	$(BIN)/python tools/soak.py
+	$(BIN)/python benchmarks/soak.py
