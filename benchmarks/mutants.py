@@ -113,6 +113,7 @@ HARMLESS = (
     "compile",
     "autocast",
     "pin_memory",
+    "inplace",
     "non_blocking",
 )  # speed, not meaning
 

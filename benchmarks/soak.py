@@ -105,6 +105,15 @@ def mutants():
     return lines[-1], [d.stdout[-3000:] for d in (done, fresh) if d.returncode]
 
 
+def nbdev3():
+    "Export and every notebook under the next nbdev"
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/nbdev3.py", "--all"], stdout=subprocess.PIPE, text=True
+    )
+    last = (done.stdout.strip().split("\n") or [""])[-1]
+    return last, [done.stdout[-3000:]] if done.returncode else []
+
+
 def write(title, line, seconds):
     "One line of the table into soak.json, the others as they are"
     keep(
@@ -121,7 +130,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "parts", nargs="*", help="which of files, kills, fuzzing, mutants (default: all)"
+        "parts",
+        nargs="*",
+        help="which of files, kills, fuzzing, mutants, nbdev3 (default: all)",
     )
     parser.add_argument("--files", type=int, default=10_000, help="damaged files")
     parser.add_argument("--kills", type=int, default=30, help="at least so many")
@@ -139,6 +150,7 @@ def main():
         kills=lambda: kills(args.kills),
         fuzzing=lambda: fuzzing(args.examples),
         mutants=mutants,
+        nbdev3=nbdev3,
     )
     for title in chosen(args.parts, parts, "part"):
         print(f"{title}, from seed {seed}" if title == "files" else title, flush=True)

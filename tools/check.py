@@ -2,6 +2,7 @@
 
 python tools/check.py            all of it
 python tools/check.py --short    only the notebooks that read data from outside, and no other tests
+python tools/check.py --lesson 01_head    export, clean and run this notebook alone
 """
 
 import os
@@ -106,6 +107,18 @@ def test_in_sync():
     print(f"  export and cleaning change none of {len(files)} files", flush=True)
 
 
+def lesson(name):
+    "Export, clean and run one notebook, named by its stem or its path."
+    found = [p for p in notebooks() if p.stem == Path(name).stem]
+    if len(found) != 1:
+        sys.exit(
+            f"no notebook is called {name!r}: NB is one of {', '.join(p.stem for p in notebooks())}"
+        )
+    nbdev("nbdev_export", "--path", found[0])
+    nbdev("nbdev_clean", "--fname", found[0])
+    nbdev("nbdev_test", "--path", found[0], "--n_workers", "0", "--do_print", MPLBACKEND="agg")
+
+
 def main(short=False):
     data = os.environ.get("CENTERNET_NB_DATA")
     print(
@@ -123,4 +136,7 @@ def main(short=False):
 
 
 if __name__ == "__main__":
-    main("--short" in sys.argv)
+    if "--lesson" in sys.argv:
+        lesson((sys.argv + [""])[sys.argv.index("--lesson") + 1])
+    else:
+        main("--short" in sys.argv)
