@@ -108,10 +108,9 @@ def __init__(self:ObjectsToPoints,
 def spread(self:ObjectsToPoints,
     h, # heights [n] in output pixels
     w, # widths [n]
-): # ((ry, rx), (σy, σx)): radii int64 [n], σ float32 [n]; None without smoothing
+): # ((ry, rx), (σy, σx)): radii int64 [n], σ float32 [n]
     "How far the Gaussian of each box reaches, and its σ"
     if self.gaussian == "fixed":
-        if not self.smooth_kernel_size: return None
         r = torch.full_like(h, self.smooth_kernel_size//2).long()
         return (r, r), ((r + 1)/3,)*2
     if self.gaussian == "adaptive": r = (gaussian_radius(h, w, self.min_overlap).long(),)*2
@@ -122,11 +121,10 @@ def spread(self:ObjectsToPoints,
 @patch(cls_method=True)
 def smooth_points_heatmap(cls:ObjectsToPoints,
     points_heatmap, # contiguous float maps [..., H, W] with a 1 at every centre, drawn into
-    smooth_kernel, # a kernel for all ones, or one for each of `cells`; None: nothing to do
+    smooth_kernel, # a kernel for all ones, or one for each of `cells`
     cells=None, # (map, y, x) of the ones, if known; maps are counted through all leading axes
 )->torch.Tensor: # `points_heatmap`
     "Lay a Gaussian around every one, overlaps by max (section 3)"
-    if smooth_kernel is None: return points_heatmap
     maps = points_heatmap.view(-1, *points_heatmap.shape[-2:])
     if cells is None: cells = (maps == 1).nonzero().tolist()
     if isinstance(smooth_kernel, torch.Tensor): smooth_kernel = [smooth_kernel]*len(cells)
@@ -143,7 +141,7 @@ def centres(self:ObjectsToPoints,
     objects, # [B, N, 6]
 ): # (batch, class, y, x) int64 [n] each, and float32 [n, 4]: dy, dx, h, w
     "Cells and values of the real objects whose centre lies on the map, in their order"
-    (H, W), objects = self.hw, check_objects(objects, self.num_classes).float()
+    (H, W), objects = self.hw, check_objects(objects.detach(), self.num_classes).float()
     batch, y, x = self.compute_objects_locations(objects)
     *_, cls, confidence = objects.flatten(0, 1).unbind(1)
     real = (confidence == 1) & (y >= 0) & (y < H) & (x >= 0) & (x < W)
@@ -152,7 +150,6 @@ def centres(self:ObjectsToPoints,
 
 # %% ../nbs/03_convert.ipynb #6d002eca
 @patch
-@torch.no_grad()
 def forward(self:ObjectsToPoints,
     objects, # float32 [B, N, 6] in output pixels, rows (y, x, h, w, class, confidence)
 )->torch.Tensor: # points, float32 [B, C+4, H, W]
@@ -161,10 +158,8 @@ def forward(self:ObjectsToPoints,
     C = self.num_classes
     points = self.create_default_heatmaps(len(objects), self.hw, C, objects.device)
     points[b, c, y, x] = 1
-    spread, kernels = self.spread(*values[:, 2:].unbind(1)), None
-    if spread is not None:
-        (ry, rx), (sy, sx) = (torch.stack(pair).tolist() for pair in spread)
-        kernels = [gaussian_kernel((2*p+1, 2*q+1), s) for p, q, s in zip(ry, rx, zip(sy, sx))]
+    (ry, rx), (sy, sx) = (torch.stack(pair).tolist() for pair in self.spread(*values.T[2:]))
+    kernels = [gaussian_kernel((2*p+1, 2*q+1), s) for p, q, s in zip(ry, rx, zip(sy, sx))]
     self.smooth_points_heatmap(points, kernels, torch.stack([b*(C+4) + c, y, x], 1).tolist())
     for n in (values[:, 2]*values[:, 3]).argsort(stable=True).flip(0).tolist():
         points[b[n], -4:, y[n], x[n]] = values[n]
@@ -172,14 +167,13 @@ def forward(self:ObjectsToPoints,
 
 # %% ../nbs/03_convert.ipynb #0f79ed9c
 @patch
-@torch.no_grad()
 def sparse(self:ObjectsToPoints,
     objects, # float32 [B, N, 6], as for `forward`
 )->SparsePoints: # `.dense()` of it are the points that `forward` gives
     "The cells of the target that are not zero"
     cells, values = self.centres(objects)
     shape = (len(objects), self.num_classes, *self.hw)
-    return sparse_points(shape, cells, self.spread(*values[:, 2:].unbind(1)), values)
+    return sparse_points(shape, cells, self.spread(*values.T[2:]), values)
 
 # %% ../nbs/03_convert.ipynb #6ea808fb
 class PointsToObjects(nn.Module):
