@@ -3,8 +3,9 @@
     python benchmarks/soak.py                     all of it: about an hour on two cores
     python benchmarks/soak.py files kills --files 2000 --kills 10        some of it, shorter
 
-Ends with one table: kills survived, inputs tried, mutants killed; it is kept in benchmarks/soak.json, which the site's page on trust shows.
-Leaves with an error if anything was found."""
+Ends with one table: kills survived, inputs tried, mutants killed; it is kept in
+benchmarks/soak.json, which the site's page on trust shows. Leaves with an error if anything
+was found."""
 
 import argparse
 import collections
@@ -42,12 +43,14 @@ def damaged_files(total, first):
                     seen[kind, "wrong"] += 1
                     findings.append(str(e))
             print(
-                f"  {kind}: {seen[kind, 'read']} read, {seen[kind, 'refused']} refused, {seen[kind, 'wrong']} neither, {time.time() - begin:.0f} s",
+                f"  {kind}: {seen[kind, 'read']} read, {seen[kind, 'refused']} refused, "
+                f"{seen[kind, 'wrong']} neither, {time.time() - begin:.0f} s",
                 flush=True,
             )
     n, refused = sum(seen.values()), sum(v for (_, how), v in seen.items() if how == "refused")
     return (
-        f"{n:,} damaged files (from seed {first}): {n - refused - len(findings):,} read right, {refused:,} refused, {len(findings)} neither",
+        f"{n:,} damaged files (from seed {first}): {n - refused - len(findings):,} read "
+        f"right, {refused:,} refused, {len(findings)} neither",
         findings,
     )
 
@@ -71,7 +74,8 @@ def kills(n):
     out, findings = pytest("tests/test_kills.py", KILLS=str(-(-n // 2)))
     counts = re.findall(r"(\d+) kills, (\d+) of them inside", out)
     return (
-        f"{sum(int(k) for k, _ in counts)} kills, {sum(int(t) for _, t in counts)} of them while a checkpoint was being written: "
+        f"{sum(int(k) for k, _ in counts)} kills, {sum(int(t) for _, t in counts)} of them "
+        f"while a checkpoint was being written: "
         + (
             "every run continued and ended with the same bits"
             if not findings
@@ -82,7 +86,8 @@ def kills(n):
 
 
 def fuzzing(examples):
-    "Encode, peaks, decode and loss against the float64 references, with new examples at each run"
+    """Encode, peaks, decode and loss against the float64 references, with new examples at each
+    run"""
     out, findings = pytest("tests/test_fuzz.py", FUZZ_EXAMPLES=str(examples))
     tests = (Path(ROOT) / "tests" / "test_fuzz.py").read_text()
     n = examples * tests.count("\n@many") + examples // 4 * tests.count("\n@few")

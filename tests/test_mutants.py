@@ -1,4 +1,5 @@
-"Twenty mutants, the same ones each time: proofs and tests must notice (all of them: `make soak`)"
+"""Twenty mutants, the same ones each time: proofs and tests must notice (all of them: `make
+soak`)"""
 
 import os
 import re

@@ -1,9 +1,10 @@
-"What is said twice is said alike: settings.ini and pyproject.toml, README's count of lines, constraints.txt and the hooks"
+"""What is said twice is said alike: settings.ini and pyproject.toml, README's count of lines,
+constraints.txt and the hooks"""
 
-from configparser import ConfigParser
-from pathlib import Path
 import re
 import tomllib
+from configparser import ConfigParser
+from pathlib import Path
 import count_lines
 import pytest
 
@@ -43,7 +44,10 @@ def test_every_pinned_tool_is_pinned_once():
 
 
 def test_count_of_lines():
-    text = '"""Says\nso"""\nimport x\n\n# why\ndef f(a,\n      b):\n    "Doc"\n    return """\n    text"""  # so\n'
+    text = (
+        '"""Says\nso"""\nimport x\n\n# why\ndef f(a,\n      b):\n    "Doc"\n    return '
+        '"""\n    text"""  # so\n'
+    )
     assert count_lines.lines_of(text) == 5
     found = count_lines.counts()
     assert found["core"] > 500 and found["toolbox"] > 500

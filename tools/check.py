@@ -1,7 +1,9 @@
-"""The project's checks: notebooks run, export and cleaning change nothing, README in sync, tests pass.
+"""The project's checks: notebooks run, export and cleaning change nothing, README in sync,
+tests pass.
 
 python tools/check.py            all of it
-python tools/check.py --short    only the notebooks that read data from outside, and no other tests
+python tools/check.py --short    only the notebooks that read data from outside, and no other
+                                 tests
 python tools/check.py --lesson 01_head    export, clean and run this notebook alone
 """
 
@@ -112,7 +114,8 @@ def lesson(name):
     found = [p for p in notebooks() if p.stem == Path(name).stem]
     if len(found) != 1:
         sys.exit(
-            f"no notebook is called {name!r}: NB is one of {', '.join(p.stem for p in notebooks())}"
+            f"no notebook is called {name!r}: NB is one of "
+            f"{', '.join(p.stem for p in notebooks())}"
         )
     nbdev("nbdev_export", "--path", found[0])
     nbdev("nbdev_clean", "--fname", found[0])
@@ -122,7 +125,8 @@ def lesson(name):
 def main(short=False):
     data = os.environ.get("CENTERNET_NB_DATA")
     print(
-        f"checks {'(short) ' if short else ''}with {'CENTERNET_NB_DATA set' if data else 'no CENTERNET_NB_DATA'}",
+        f"checks {'(short) ' if short else ''}with "
+        f"{'CENTERNET_NB_DATA set' if data else 'no CENTERNET_NB_DATA'}",
         flush=True,
     )
     if not short:

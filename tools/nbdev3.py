@@ -1,26 +1,28 @@
-"""The same tree under nbdev 3: export and two lessons, in a side environment. `make test-nbdev3`
+"""The same tree under nbdev 3: export and two lessons, in a side environment. `make test-
+nbdev3`
 
-    python tools/nbdev3.py [FOLDER]     the environment is made in FOLDER, or in a temporary one
+    python tools/nbdev3.py [FOLDER]    the environment is made in FOLDER, or in a temporary one
     python tools/nbdev3.py --all        every notebook
 
-nbdev 2 is what the project is developed with (CONTRIBUTING says which does what); nbdev 3 must be able to take over. The side
-environment holds nbdev 3 and what it brings (fastcore 2, …); everything else, torch above all, is borrowed from this one.
-"""
+nbdev 2 is what the project is developed with (CONTRIBUTING says which does what); nbdev 3 must
+be able to take over. The side environment holds nbdev 3 and what it brings (fastcore 2, …);
+everything else, torch above all, is borrowed from this one."""
 
 import os
-from pathlib import Path
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = "nbs/01_head.ipynb", "nbs/04_nms.ipynb"
 
 
 def side_environment(folder):
-    "The Python of an environment in `folder` with nbdev 3, that sees this one's packages behind its own"
+    """The Python of an environment in `folder` with nbdev 3, that sees this one's packages
+    behind its own"""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -51,7 +53,8 @@ def without_directives(path):
 
 
 def exports(copy):
-    "Files of the package that nbdev 3 would write otherwise; the index, which states addresses, aside"
+    """Files of the package that nbdev 3 would write otherwise; the index, which states
+    addresses, aside"""
     names = {
         p.relative_to(r) for r in (ROOT, copy) for p in (r / "centernet_nb").rglob("*.py")
     }
@@ -78,7 +81,10 @@ def main(folder, lessons):
         if changed := exports(copy):
             sys.exit("nbdev 3 exports these files otherwise: " + ", ".join(changed))
         for lesson in lessons:
-            test = f"from nbdev.test import nbdev_test; nbdev_test('{lesson}', n_workers=0, do_print=True)"
+            test = (
+                f"from nbdev.test import nbdev_test; nbdev_test('{lesson}', n_workers=0, "
+                f"do_print=True)"
+            )
             run(python, test, copy)
     print(f"nbdev 3 exports the same and runs {', '.join(lessons)}")
 
