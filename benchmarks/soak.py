@@ -89,7 +89,7 @@ def fuzzing(examples):
     """Encode, peaks, decode and loss against the float64 references, with new examples at each
     run"""
     out, findings = pytest("tests/test_fuzz.py", FUZZ_EXAMPLES=str(examples))
-    tests = (Path(ROOT) / "tests" / "test_fuzz.py").read_text()
+    tests = (Path(ROOT) / "tests" / "test_fuzz.py").read_text(encoding="utf-8")
     n = examples * tests.count("\n@many") + examples // 4 * tests.count("\n@few")
     return f"about {n:,} random cases of encode, peaks, decode, loss and checks: " + (
         "all as the references" if not findings else "NOT all as the references"

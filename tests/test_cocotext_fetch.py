@@ -30,7 +30,7 @@ def source(tmp_path_factory):
     "24 generated pictures in COCO-Text's layout: 18 train, 6 val"
     folder = tmp_path_factory.mktemp("source")
     path = generate_words(folder, 24, seed=3, size=192)
-    layout = json.loads(path.read_text())
+    layout = json.loads(path.read_text(encoding="utf-8"))
     for i in layout["imgs"].values():
         i["set"] = "val" if i["id"] > 18 else "train"
     path.write_text(json.dumps(layout))
@@ -222,7 +222,7 @@ def test_refusals(source, tmp_path, monkeypatch):
     monkeypatch.setenv("CENTERNET_NB_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match="no split 'tset'"):
         fetch_pictures(source / "cocotext.v2.json", tmp_path, splits=("tset",))
-    layout = json.loads((source / "cocotext.v2.json").read_text())
+    layout = json.loads((source / "cocotext.v2.json").read_text(encoding="utf-8"))
     layout["imgs"]["1"]["file_name"] = "../../evil.jpg"
     (tmp_path / "evil.json").write_text(json.dumps(layout))
     with pytest.raises(DataError, match="evil.jpg"):

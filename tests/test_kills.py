@@ -65,7 +65,9 @@ def undisturbed(tmp_path_factory):
 
 def assert_same_end(folder, truth):
     assert same(load_tensors(folder / "run.pth"), load_tensors(truth / "run.pth")) is None
-    assert (folder / "final.json").read_text() == (truth / "final.json").read_text()
+    assert (folder / "final.json").read_text(encoding="utf-8") == (
+        truth / "final.json"
+    ).read_text(encoding="utf-8")
 
 
 def kill_while_writing(p, folder, rng, patience):

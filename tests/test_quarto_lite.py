@@ -109,16 +109,17 @@ def test_mend_renames_pages_and_everything_follows(tmp_path):
     assert q.mend(tmp_path) == {"00_backbone.ipynb": "backbone.ipynb"}
     assert not (tmp_path / "00_backbone.ipynb").exists()
     index, page = (
-        json.loads((tmp_path / n).read_text()) for n in ("index.ipynb", "backbone.ipynb")
+        json.loads((tmp_path / n).read_text(encoding="utf-8"))
+        for n in ("index.ipynb", "backbone.ipynb")
     )
     assert (
         index["cells"][0]["source"] == "[b](backbone.ipynb)"
         and "00_backbone" in index["cells"][1]["source"]
     )
     assert page["cells"][2]["outputs"][0]["data"]["text/markdown"] == "**bold**\n"
-    assert "[b](backbone.ipynb)" in (tmp_path / "404.qmd").read_text()
+    assert "[b](backbone.ipynb)" in (tmp_path / "404.qmd").read_text(encoding="utf-8")
     for name in ("_quarto.yml", "sidebar.yml"):
-        assert "00_" not in (tmp_path / name).read_text()
+        assert "00_" not in (tmp_path / name).read_text(encoding="utf-8")
 
 
 def test_two_pages_of_one_name_are_refused(tmp_path):
@@ -303,7 +304,7 @@ def test_workflows_are_yaml_with_jobs():
     files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
     assert {f.stem for f in files} >= {"test", "docs", "release"}
     for f in files:
-        flow = yaml.safe_load(f.read_text())
+        flow = yaml.safe_load(f.read_text(encoding="utf-8"))
         assert flow["jobs"] and (True in flow or "on" in flow), f.name
         for job in flow["jobs"].values():
             assert job["runs-on"] and all("uses" in s or "run" in s for s in job["steps"])

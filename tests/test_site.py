@@ -234,15 +234,15 @@ def test_lessons_open_in_colab(pages):
 
 
 def test_sitemap_llms_and_search_index(site, pages):
-    sitemap = (site / "sitemap.xml").read_text()
+    sitemap = (site / "sitemap.xml").read_text(encoding="utf-8")
     assert all(f"{BASE}{p}" in sitemap for p in pages if p not in ("404.html",))
-    llms = (site / "llms.txt").read_text()
+    llms = (site / "llms.txt").read_text(encoding="utf-8")
     assert (
         llms.startswith("# centernet_nb")
         and "backbone.llms.md" in llms
         and (site / "backbone.llms.md").is_file()
     )
-    index = json.loads((site / "search.json").read_text())
+    index = json.loads((site / "search.json").read_text(encoding="utf-8"))
     assert {e["href"].split("#")[0] for e in index} >= set(pages) - {"404.html"}
 
 
@@ -545,11 +545,13 @@ def test_detector_finds_what_the_package_finds(desktop, home, site):
     from centernet_nb.deploy import OnnxDetector
 
     desktop.open(home + "detector.html")
-    samples = json.loads((site / "site" / "samples" / "samples.json").read_text())
+    samples = json.loads(
+        (site / "site" / "samples" / "samples.json").read_text(encoding="utf-8")
+    )
     desktop.wait(f"document.querySelectorAll('.cnb-samples button').length === {len(samples)}")
     detector, labels = (
         OnnxDetector(site / "site" / "text.onnx", threads=1),
-        json.loads((site / "site" / "text.json").read_text()),
+        json.loads((site / "site" / "text.json").read_text(encoding="utf-8")),
     )
     assert all(s["credit"] and s["alt"] for s in samples)
     root = "document.querySelector('[data-detector]')"

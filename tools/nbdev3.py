@@ -17,6 +17,11 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EVERY_MODULE = """
+import importlib, pkgutil, fastcore, centernet_nb
+assert fastcore.__version__ >= "2", fastcore.__version__
+for m in pkgutil.iter_modules(centernet_nb.__path__): importlib.import_module("centernet_nb." + m.name)
+"""
 LESSONS = "nbs/01_head.ipynb", "nbs/04_nms.ipynb"
 
 
@@ -32,7 +37,7 @@ def side_environment(folder):
         where = "import sysconfig; print(sysconfig.get_path('purelib'))"
         its = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True)
         Path(its.stdout.strip(), "borrowed.pth").write_text(
-            sysconfig.get_path("purelib") + "\n"
+            sysconfig.get_path("purelib") + "\n", encoding="utf-8"
         )
         (folder / "ready").touch()
     return python
@@ -80,6 +85,7 @@ def main(folder, lessons):
         run(python, "from nbdev.doclinks import nbdev_export; nbdev_export()", copy)
         if changed := exports(copy):
             sys.exit("nbdev 3 exports these files otherwise: " + ", ".join(changed))
+        run(python, EVERY_MODULE, copy)
         for lesson in lessons:
             test = (
                 f"from nbdev.test import nbdev_test; nbdev_test('{lesson}', n_workers=0, "
