@@ -50,7 +50,7 @@ SECONDS, TIMES = (
 )  # of processor time that a mutant may take, and times what the unchanged notebook takes
 CONTROL = "nothing"
 # of these modules the fixed sample of `make test` is drawn: the idea, and what lies behind it
-SAMPLED = "head loss convert network fastmaps fastloss modelfile checks boxes fetch".split()
+SAMPLED = "head loss convert network fastmaps fastloss modelfile".split()
 # tests of everything at once, or too slow to run for each mutant
 NOT_FOR_MUTANTS = re.compile(
     r"test_(site|quarto_lite|kills|costs|mutants|race|package|versions|written_commands)"

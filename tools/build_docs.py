@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 import quarto_lite
@@ -43,7 +44,7 @@ def readme(root: Path = ROOT, check: bool = False) -> bool:
 def environment(tmp: Path) -> dict:
     """The environment that `nbdev_docs` runs in: the package of this checkout, this Python's
     commands, and a `quarto`."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),

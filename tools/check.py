@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from filecmp import cmp
@@ -36,7 +37,7 @@ def run(*command, cwd=ROOT, **env):
 
 def nbdev(command, *args, cwd=ROOT, **env):
     "Run nbdev's `command` of this very environment."
-    run(Path(sys.executable).parent / command, *args, cwd=cwd, **env)
+    run(Path(sysconfig.get_path("scripts")) / command, *args, cwd=cwd, **env)
 
 
 def notebooks():
@@ -130,7 +131,7 @@ def main(short=False):
         flush=True,
     )
     if not short:
-        run(Path(sys.executable).parent / "ruff", "check", "--no-cache")
+        run(Path(sysconfig.get_path("scripts")) / "ruff", "check", "--no-cache")
         test_in_sync()
         run(sys.executable, "tools/build_docs.py", "--check")
     test_notebooks(short)

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EVERY_MODULE = """
 import importlib, pkgutil, fastcore, centernet_nb
 assert fastcore.__version__ >= "2", fastcore.__version__
-for m in pkgutil.iter_modules(centernet_nb.__path__): importlib.import_module("centernet_nb." + m.name)
+for m in pkgutil.iter_modules(centernet_nb.__path__):
+    importlib.import_module("centernet_nb." + m.name)
 """
 LESSONS = "nbs/01_head.ipynb", "nbs/04_nms.ipynb"
 
