@@ -56,6 +56,13 @@ def test_the_tests_get_the_changed_package(tmp_path):
     assert len(differ) == 1 and m["id"] in differ[0] and "21" in differ[0]
 
 
+def test_reasons_are_of_three_kinds():
+    "Whoever may live is equal, costs only speed, or changes only a message"
+    reasons = mutants.kept(mutants.REASONS, {})
+    kinds = "equal: ", "speed only: ", "message only: "
+    assert reasons and all(why.startswith(kinds) for why in reasons.values())
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_twenty():
     command = [sys.executable, mutants.__file__, "--sample", "20"]
