@@ -96,18 +96,16 @@ def fuzzing(examples):
     ), findings
 
 
-def mutants():
-    "What was done of this state of the code is not done again; then a few that nobody chose"
-    command = [sys.executable, HERE / "mutants.py"]
+def mutants(n):
+    "A sample of all modules that nobody chose; `make mutants` makes them all"
+    from mutants import notebooks
+
+    how = ["--module", *notebooks(), "--sample", str(n), "--seed", str(int(time.time()))]
+    command = [sys.executable, HERE / "mutants.py", *how]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    lines = done.stdout.strip().split("\n")
-    fresh = subprocess.run(
-        [*command, "--sample", "40", "--seed", str(int(time.time())), "--again"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    print("  " + (done.stdout + fresh.stdout).strip().replace("\n", "\n  "), flush=True)
-    return lines[-1], [d.stdout[-3000:] for d in (done, fresh) if d.returncode]
+    print("  " + done.stdout.strip().replace("\n", "\n  "), flush=True)
+    last = (done.stdout.strip().split("\n") or [""])[-1]
+    return "a fresh sample: " + last, [done.stdout[-3000:]] if done.returncode else []
 
 
 def nbdev3():
@@ -147,6 +145,7 @@ def main():
     parser.add_argument(
         "--seed", type=int, help="of the first damaged file; default: the time"
     )
+    parser.add_argument("--mutants", type=int, default=100, help="of all modules")
     args = parser.parse_args()
     seed = int(time.time()) if args.seed is None else args.seed
     table, findings = [], []
@@ -154,7 +153,7 @@ def main():
         files=lambda: damaged_files(args.files, seed),
         kills=lambda: kills(args.kills),
         fuzzing=lambda: fuzzing(args.examples),
-        mutants=mutants,
+        mutants=lambda: mutants(args.mutants),
         nbdev3=nbdev3,
     )
     for title in chosen(args.parts, parts, "part"):
