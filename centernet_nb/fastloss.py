@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['focal_and_slope', 'empty_piece', 'pieces', 'in_memory', 'focal_sums', 'SparseLoss', 'sparse_loss', 'sparse_focal']
 
-# %% ../nbs/deeper/fastloss.ipynb #a71a78f8
+# %% ../nbs/deeper/fastloss.ipynb #a2eebbbf
 import math
 import torch
 from torch.nn import functional as F
 
-# %% ../nbs/deeper/fastloss.ipynb #9da8c137
+# %% ../nbs/deeper/fastloss.ipynb #9a457c84
 def focal_and_slope(
     z, # logits, float of any shape
     y, # targets of the same shape: exactly 1 at centres
@@ -24,7 +24,7 @@ def focal_and_slope(
     return (-torch.where(one, q**alpha*log_p, w*log_q),
             torch.where(one, q**alpha*(alpha*p*log_p - q), w*(p - alpha*q*log_q)))
 
-# %% ../nbs/deeper/fastloss.ipynb #63649d44
+# %% ../nbs/deeper/fastloss.ipynb #cd743cb6
 def empty_piece(
     z, # logits, contiguous float32 or float64 [n, …]: any number of pictures or one
     p, q, s, # scratch, like `z`
@@ -44,7 +44,7 @@ def empty_piece(
     if slope is not None: torch.mul(p, q, out=slope)
     return -s.mul_(p).flatten(1).sum(1)
 
-# %% ../nbs/deeper/fastloss.ipynb #49d6250f
+# %% ../nbs/deeper/fastloss.ipynb #e90aa036
 def pieces(
     shape, # of the maps in the order of memory: pictures and three more axes
     cells, # most cells in a piece, but at least one whole row of the last two axes
@@ -56,7 +56,7 @@ def pieces(
     return [(slice(b, min(b + pictures, B)), slice(i, min(i + step, n)))
             for b in range(0, B, pictures) for i in range(0, n, step)]
 
-# %% ../nbs/deeper/fastloss.ipynb #4d9a8568
+# %% ../nbs/deeper/fastloss.ipynb #d0b918e9
 def in_memory(
     sparse, # `SparsePoints`
     channels, # of the whole map
@@ -73,7 +73,7 @@ def in_memory(
     pixel = place//C
     return sparse.heat[order], place, place + pixel*(channels - C), pixel
 
-# %% ../nbs/deeper/fastloss.ipynb #e0247730
+# %% ../nbs/deeper/fastloss.ipynb #3d47bd38
 def _pass_over_all(maps, slopes, place, ignore, alpha, cells):
     "Sums [B] of maps in the order of memory, without the cells at `place`; fills `slopes`"
     dtype, (B, n, *rest) = torch.promote_types(maps.dtype, torch.float32), maps.shape
@@ -93,7 +93,7 @@ def _pass_over_all(maps, slopes, place, ignore, alpha, cells):
                                  place[k:l] - start if k < l else None, alpha))
     return sums
 
-# %% ../nbs/deeper/fastloss.ipynb #182134ef
+# %% ../nbs/deeper/fastloss.ipynb #8637fcdd
 @torch.no_grad()
 def focal_sums(
     points, # contiguous or channels_last [B,C(+4),h,w], logits first, any float type
@@ -121,7 +121,7 @@ def focal_sums(
     if slopes is not None: turn(slopes).view(-1).scatter_(0, at, slope.to(slopes.dtype))
     return sums.index_add_(0, pixel//(H*W), loss)
 
-# %% ../nbs/deeper/fastloss.ipynb #6cddb613
+# %% ../nbs/deeper/fastloss.ipynb #093a7c7e
 class SparseLoss(torch.autograd.Function):
     "Sums of the focal, offset and size loss [B,3] of points with logits, without a target map"
     @staticmethod
@@ -150,7 +150,7 @@ class SparseLoss(torch.autograd.Function):
         slopes[b, ctx.sparse.shape[1]:, y, x] = l1.to(slopes.dtype)
         return slopes, None, None, None, None
 
-# %% ../nbs/deeper/fastloss.ipynb #0a4cf5e5
+# %% ../nbs/deeper/fastloss.ipynb #d6ce72e4
 def sparse_loss(
     points, # [B,C+4,h,w]: logits, offset, size; any float type and layout
     sparse, # `SparsePoints`: the targets
