@@ -156,7 +156,7 @@ def target_rows():
     for n, least in ((8, 1), (50, 2), (100, 1)):
         objects = scene(B, C, side, n)
         ours, other = (
-            (lambda: encode(objects, out=buffer)),
+            (lambda: encode.sparse(objects).dense(buffer)),
             (lambda: patch_loop(objects.cpu(), C, side, out=slow)),
         )
         np.testing.assert_allclose(ours().cpu().numpy()[:, :C], other()[:, :C], atol=1e-5)
