@@ -117,7 +117,7 @@ def check_plain(
     elif type(obj) not in _PLAIN:
         kind = f"{type(obj).__module__}.{type(obj).__name__}"
         raise CheckpointError(f"{where} is a {kind}, and only tensors, numbers, strings and "
-                              "dicts or lists of them can be read back: turn it into one of these")
+                              "dicts or lists of them can be read back: turn it into these")
     elif isinstance(obj, torch.Tensor) and not _dense(obj):
         raise CheckpointError(f"{where} is no plain tensor, or an expanded one: pass "
                               "tensor.contiguous(), on a device that holds its numbers")
