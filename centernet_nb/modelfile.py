@@ -194,7 +194,7 @@ def find_model(
         raise CheckpointError(f"no model {str(path_or_name)!r}: neither a file nor one of the "
                               f"package, which has {sorted(known)}")
     if not path.is_file():
-        raise CheckpointError(f"{path.name} is a folder, a device or a pipe, and no model file")
+        raise CheckpointError(f"{path.name} is a folder, a device or a pipe, no model file")
     if path.stat().st_size > MOST:
         raise CheckpointError(f"{path.name} has {path.stat().st_size} bytes; a model has at "
                               f"most {MOST}")

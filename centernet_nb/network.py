@@ -57,10 +57,10 @@ class ScaleObjects(nn.Module):
 class CenterNet(nn.Module):
     "Pictures → points, or objects in input pixels (sections 3 to 5)"
     def __init__(self,
-        pretrained=True, # ImageNet weights: True, False, or the path of a torchvision-keyed file
+        pretrained=True, # ImageNet weights: True, False, or a file with torchvision's keys
         head_kwargs={}, # for `CenterNetHead`: `c_classes`, …
         nms_kwargs={}, # for `PointsNonMaxSuppression`
-        points_to_objects_kwargs={}, # for `PointsToObjects`: `objects_per_image`, `min_confidence`
+        points_to_objects_kwargs={}, # for `PointsToObjects`: `objects_per_image`, …
         backbone_kwargs={}, # for `ResnetBackbone`: `depth`, `stages`, `skips`, …
     ):
         super().__init__()
@@ -71,8 +71,8 @@ class CenterNet(nn.Module):
         self.points_to_objects = PointsToObjects(**points_to_objects_kwargs)
         self.scale_objects, self.num_classes = ScaleObjects(4), self.head.c_classes
         self.config = copy.deepcopy(dict(
-            pretrained=False, head_kwargs=head_kwargs, nms_kwargs=nms_kwargs,
-            points_to_objects_kwargs=points_to_objects_kwargs, backbone_kwargs=backbone_kwargs))
+            pretrained=False, head_kwargs=head_kwargs, backbone_kwargs=backbone_kwargs,
+            nms_kwargs=nms_kwargs, points_to_objects_kwargs=points_to_objects_kwargs))
 
 # %% ../nbs/04_nms.ipynb #e521fe63
 @patch

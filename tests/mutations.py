@@ -116,7 +116,7 @@ class Files:
         torch.manual_seed(0)
         self.state = dict(step=3, names=['a', 'b'], net=dict(w=torch.randn(30, 30), b=torch.zeros(30, dtype=torch.float16)), rate=0.1)
         self.checkpoint = save_tensors(self.state, self.folder / 'good.pth')
-        self.model = self.folder / 'model.pth'
+        self.model = self.folder / 'model.safetensors'
         save_model(CenterNet(pretrained=False, backbone_kwargs=dict(depth=18, stages=3, out_channels=8), head_kwargs=dict(c_classes=1)), self.model, half=True, names=['text'])
         self.kinds = dict(coco=(self.coco, mutate_json, self.read_coco), cocotext=(self.words, mutate_json, self.read_words),
                           jpeg=(self.jpeg, mutate_bytes, self.read_jpeg), checkpoint=(self.checkpoint, mutate_bytes, self.read_checkpoint),
