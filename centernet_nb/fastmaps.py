@@ -6,13 +6,13 @@
 __all__ = ['ragged', 'gaussian_cells', 'draw_gaussians', 'first_of_each', 'SparsePoints', 'sparse_points', 'odd', 'is_peak',
            'find_peaks', 'decode_peaks']
 
-# %% ../nbs/deeper/fastmaps.ipynb #8ee301bc
+# %% ../nbs/deeper/fastmaps.ipynb #2ae1eb9f
 import math
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-# %% ../nbs/deeper/fastmaps.ipynb #f455bbbe
+# %% ../nbs/deeper/fastmaps.ipynb #68eb4f43
 def ragged(
     lengths, # int64 [n]: the length of each part, 0 allowed
 ): # owner and position, both int64 [lengths.sum()]
@@ -21,7 +21,7 @@ def ragged(
     start = lengths.cumsum(0) - lengths
     return owner, torch.arange(len(owner), device=lengths.device) - start.index_select(0, owner)
 
-# %% ../nbs/deeper/fastmaps.ipynb #62ced6bd
+# %% ../nbs/deeper/fastmaps.ipynb #40b004bf
 def _lines(hw, cells, radii):
     "Patches cut at the border, line by line: owner, dy, first dx and length of each line"
     (H, W), (ry, rx) = hw, radii
@@ -47,7 +47,7 @@ def gaussian_cells(
     value = each(begin).add_(place).float().div_(each(sigmas[1][who])).square_()
     return where, value.add_(each((dy/sigmas[0][who]).square())).mul_(-.5).exp_()
 
-# %% ../nbs/deeper/fastmaps.ipynb #c8f05e93
+# %% ../nbs/deeper/fastmaps.ipynb #c4d8da4a
 def draw_gaussians(
     points, # contiguous float maps [..., H, W], drawn into
     cells, # int64 [n]: flat index of each centre in `points`
@@ -59,7 +59,7 @@ def draw_gaussians(
     points.view(-1).scatter_reduce_(0, where, value, "amax")
     return points
 
-# %% ../nbs/deeper/fastmaps.ipynb #7b46cd41
+# %% ../nbs/deeper/fastmaps.ipynb #f2d59783
 def first_of_each(
     keys, # int64 [n]
     cost, # float [n]
@@ -71,7 +71,7 @@ def first_of_each(
     first = torch.cat([keys.new_ones(len(keys[:1])), keys.diff()]) != 0
     return keys[first], order[first]
 
-# %% ../nbs/deeper/fastmaps.ipynb #4725b1ef
+# %% ../nbs/deeper/fastmaps.ipynb #6a37b83c
 class SparsePoints(NamedTuple):
     "Training targets as the cells that are not zero; `dense()` lays them out"
     cells: torch.Tensor # int64 [m], rising, each once: flat index into [B, C, H, W] of the cells with heat
@@ -95,25 +95,23 @@ class SparsePoints(NamedTuple):
         out[b, C:, y, x] = self.values
         return out
 
-# %% ../nbs/deeper/fastmaps.ipynb #d5cae35e
+# %% ../nbs/deeper/fastmaps.ipynb #035231e1
 def sparse_points(
     shape, # (B, C, H, W)
     centres, # (b, class, y, x): int64 [n] each, all inside of the maps
-    spread, # ((ry, rx), (σy, σx)) of each Gaussian; None: no Gaussians, just ones
+    spread, # ((ry, rx), (σy, σx)) of each Gaussian; a radius of 0 covers one cell
     values, # float32 [n, 4]: dy, dx, h, w of each
 )->SparsePoints:
     "Targets of objects: heat by max; a cell shared by several objects belongs to the smallest box, then to the first"
     _, C, H, W = shape
     b, c, y, x = centres
-    at = ((b*C + c)*H + y)*W + x
-    heat = torch.ones_like(at, dtype=torch.float32)
-    if spread is not None: at, heat = gaussian_cells((H, W), at, *spread)
+    at, heat = gaussian_cells((H, W), ((b*C + c)*H + y)*W + x, *spread)
     cells, place = at.unique(return_inverse=True)
     heat = heat.new_zeros(len(cells)).scatter_reduce_(0, place, heat, "amax")
     keys, winner = first_of_each((b*H + y)*W + x, values[:, 2]*values[:, 3])
     return SparsePoints(cells, heat, (keys//(H*W), keys//W % H, keys % W), values[winner], shape)
 
-# %% ../nbs/deeper/fastmaps.ipynb #23a93701
+# %% ../nbs/deeper/fastmaps.ipynb #aa046ae8
 def odd(k, # size of a window, in cells
     name="kernel_size", # what to call it in the message
 )->int: # `k`
@@ -143,10 +141,10 @@ def is_peak(
     for dy, dx in ((i, j) for i in rows for j in columns if (i, j) != (0, 0)):
         if at is not None: near = _neighbour(heat, at, dy, dx)
         else: near = around[..., h//2 + dy:, w//2 + dx:][..., :heat.shape[-2], :heat.shape[-1]]
-        peak &= value > near if (dy, dx) < (0, 0) else value >= near
+        peak = peak & (value > near if (dy, dx) < (0, 0) else value >= near)
     return peak
 
-# %% ../nbs/deeper/fastmaps.ipynb #fe6c1097
+# %% ../nbs/deeper/fastmaps.ipynb #3811dc3e
 def _peaks_above(heat, rows, t, kernel_size):
     "Index of the peaks ≥ t [B], by looking only at rows whose maximum is; None if that's no saving"
     b, c, y = (rows >= t[:, None, None]).nonzero().unbind(1)
@@ -171,7 +169,7 @@ def _search(heat, kernel_size, floor, most):
         if ((peaks[0].bincount(minlength=len(heat)) >= most) | (t <= floor)).all(): return peaks
         n *= 8
 
-# %% ../nbs/deeper/fastmaps.ipynb #8ca6c60f
+# %% ../nbs/deeper/fastmaps.ipynb #9e2fc24e
 def find_peaks(
     heat, # float [B, C, H, W], no NaN
     kernel_size=3, # side of the window, odd; 1: every cell is a peak
@@ -190,7 +188,7 @@ def find_peaks(
         at = peak.nonzero().unbind(1)
     return *at, heat[at]
 
-# %% ../nbs/deeper/fastmaps.ipynb #c1488e31
+# %% ../nbs/deeper/fastmaps.ipynb #6460e63a
 @torch.no_grad()
 def decode_peaks(
     points, # float [B, C+4, H, W]: class probabilities, dy, dx, h, w

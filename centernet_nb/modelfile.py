@@ -65,7 +65,7 @@ def check_config(
     fields=FIELDS, # for each name a rule and its words, or a dict of such
     where="config", # how the message calls it
 ): # `config`
-    "Refuse, naming the field, its value and what is allowed, all that `fields` has no rule for"
+    "Refuse, naming field, value and what is allowed, all that `fields` has no rule for"
     if type(config) is not dict:
         raise CheckpointError(f"{where} is {config!r:.60}, and must be a dict")
     for name, value in config.items():
