@@ -145,7 +145,7 @@ def is_peak(
     for dy, dx in ((i, j) for i in rows for j in columns if (i, j) != (0, 0)):
         if at is not None: near = _neighbour(heat, at, dy, dx)
         else: near = around[..., h//2 + dy:, w//2 + dx:][..., :heat.shape[-2], :heat.shape[-1]]
-        peak &= value > near if (dy, dx) < (0, 0) else value >= near
+        peak = peak & (value > near if (dy, dx) < (0, 0) else value >= near)
     return peak
 
 # %% ../nbs/deeper/fastmaps.ipynb #29397510
