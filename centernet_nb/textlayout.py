@@ -6,7 +6,7 @@
 __all__ = ['CLASSES', 'ANNOTATIONS', 'PICTURES', 'read_layout', 'layout_to_coco', 'sound_picture', 'fetch_pictures',
            'get_cocotext']
 
-# %% ../nbs/deeper/textlayout.ipynb #455bae3d
+# %% ../nbs/deeper/textlayout.ipynb #917ffea6
 import json
 import os
 import zipfile
@@ -14,12 +14,12 @@ from collections import Counter
 from pathlib import Path
 import numpy as np
 
-# %% ../nbs/deeper/textlayout.ipynb #fedb235d
+# %% ../nbs/deeper/textlayout.ipynb #2cfcb4ac
 from .checks import DataError, DownloadError
 from .data import open_image
 from .fetch import cache_dir, download, download_many, extract, online
 
-# %% ../nbs/deeper/textlayout.ipynb #bfb147d1
+# %% ../nbs/deeper/textlayout.ipynb #c0421aef
 _NEEDED = dict(imgs=("file_name", "width", "height"), anns=("image_id",))
 _PLAIN = "id", "image_id", "set", "file_name", "class"       # text, whole numbers, or absent
 
@@ -36,7 +36,7 @@ def _wrong_with(key, row):
     bad += [f for f in ("id", "image_id") if row.get(f, 0) is None]
     return f"the {bad[0]} {str(row[bad[0]])[:60]}" if bad else None
 
-# %% ../nbs/deeper/textlayout.ipynb #3483921a
+# %% ../nbs/deeper/textlayout.ipynb #3967e4f3
 def _check_layout(layout, name):
     "The layout itself; `DataError` for entries that would only fail later, or never."
     for key in _NEEDED:
@@ -48,7 +48,7 @@ def _check_layout(layout, name):
         raise DataError(f"{name}: two of its pictures share an id; fetch it again")
     return layout
 
-# %% ../nbs/deeper/textlayout.ipynb #90879f75
+# %% ../nbs/deeper/textlayout.ipynb #c92d0e61
 def _other_layout(layout, name):
     "The error for JSON of another layout, with a hint at what it may be."
     is_dict = isinstance(layout, dict)
@@ -59,7 +59,7 @@ def _other_layout(layout, name):
     return DataError(f"{name} is not of the layout of cocotext.v2.json, which has `imgs` and "
                      f"`anns` by id; it has {keys}; {hint}")
 
-# %% ../nbs/deeper/textlayout.ipynb #964cf95c
+# %% ../nbs/deeper/textlayout.ipynb #73c62bd5
 def read_layout(
     path,       # cocotext.v2.json, or a file of the same layout, in UTF-8
 ) -> dict:      # cats, anns, imgs, imgToAnns, info
@@ -75,7 +75,7 @@ def read_layout(
         return _check_layout(layout, path.name)
     raise _other_layout(layout, path.name)
 
-# %% ../nbs/deeper/textlayout.ipynb #6ca52e91
+# %% ../nbs/deeper/textlayout.ipynb #d25a51c0
 CLASSES = "machine printed", "handwritten", "others"
 _NO_NUMBERS = TypeError, ValueError, IndexError, KeyError, OverflowError
 
@@ -93,7 +93,7 @@ def _polygon(ann, name):
         if len(p) >= 3 and (abs(p) < 1e6).all(): return p
     raise DataError(f"{name}: neither its mask nor its bbox are numbers")
 
-# %% ../nbs/deeper/textlayout.ipynb #9d069706
+# %% ../nbs/deeper/textlayout.ipynb #0a0a53f1
 def _word(ann, name, hw):
     "The box (x, y, w, h) of an annotation within its picture, its area, its polygon."
     p = _polygon(ann, name)
@@ -107,7 +107,7 @@ def _word(ann, name, hw):
     if not isinstance(area, (int, float)) or not 0 < area < 1e12: area = (r - l)*(b - t)
     return [l, t, r - l, b - t], area, p
 
-# %% ../nbs/deeper/textlayout.ipynb #3a9c24d2
+# %% ../nbs/deeper/textlayout.ipynb #6b161d2d
 def _chosen(layout, split, name):
     "The pictures of a split, by id as text."
     sets = Counter(i.get("set") for i in layout["imgs"].values())
@@ -117,7 +117,7 @@ def _chosen(layout, split, name):
     return {str(k): {**i, "id": i.get("id", k)} for k, i in layout["imgs"].items()
             if split in (None, i.get("set"))}
 
-# %% ../nbs/deeper/textlayout.ipynb #67c7add8
+# %% ../nbs/deeper/textlayout.ipynb #08c43245
 def _usable(layout, images, by, skip, name):
     "(annotation, picture, box, area, polygon, class) of what is usable; `skip` hears the rest"
     for k, ann in layout["anns"].items():
@@ -134,7 +134,7 @@ def _usable(layout, images, by, skip, name):
         if by == "text" or kind in CLASSES: yield ann, image, *found, kind
         else: skip(f"annotation {k} has the class {kind!r}, not one of {CLASSES}")
 
-# %% ../nbs/deeper/textlayout.ipynb #d05c034e
+# %% ../nbs/deeper/textlayout.ipynb #ff0f1567
 def _rows(found, names, min_area, legible_only):
     "COCO's annotations: one for each word, or one in each class for what is ignored."
     anns = []
@@ -148,7 +148,7 @@ def _rows(found, names, min_area, legible_only):
                              mask=polygon.ravel().tolist()))
     return anns
 
-# %% ../nbs/deeper/textlayout.ipynb #39885ab7
+# %% ../nbs/deeper/textlayout.ipynb #3089a2a5
 def layout_to_coco(
     layout:dict,                # as `read_layout` gives it
     split="train",              # "train", "val", …: the `set` of the pictures; None = all
@@ -175,7 +175,7 @@ def layout_to_coco(
     cats = [dict(id=c, name=n) for c, n in enumerate(names, 1)]
     return dict(images=list(images.values()), annotations=anns, categories=cats), skipped
 
-# %% ../nbs/deeper/textlayout.ipynb #a73032a8
+# %% ../nbs/deeper/textlayout.ipynb #743155fb
 ANNOTATIONS = "https://github.com/bgshih/cocotext/releases/download/dl/cocotext.v2.zip"
 PICTURES = "http://images.cocodataset.org/train2014"    # https fails: not its own certificate
 
@@ -185,7 +185,7 @@ def sound_picture(
     "A check that a downloaded picture is whole and of the size annotated."
     return lambda path: open_image(path, hw=tuple(hw)) is not None
 
-# %% ../nbs/deeper/textlayout.ipynb #9a62ff4c
+# %% ../nbs/deeper/textlayout.ipynb #4ec00204
 def _wanted(layout, splits, n, name):
     "(file name, (height, width)) of the first `n` pictures of each split."
     by_id = lambda i: (isinstance(i["id"], str), i["id"])
@@ -196,7 +196,7 @@ def _wanted(layout, splits, n, name):
                 raise DataError(f"{file!r} is no plain file name: {name} is refused")
             yield file, (i["height"], i["width"])
 
-# %% ../nbs/deeper/textlayout.ipynb #01e4de71
+# %% ../nbs/deeper/textlayout.ipynb #74f3af21
 def fetch_pictures(
     annotations,                # cocotext.v2.json
     folder,                     # where the pictures are, or go
@@ -210,13 +210,12 @@ def fetch_pictures(
     wanted = _wanted(read_layout(annotations), splits, n, Path(annotations).name)
     jobs = {folder/name: hw for name, hw in wanted if not (folder/name).is_file()}
     if not jobs: return []
-    def verify(part):
-        return sound_picture(jobs[part.with_name(part.name.removesuffix(".part"))])(part)
+    def verify(part, path): return sound_picture(jobs[path])(part)
     how = dict(verify=verify, allow_http=True, size_limit=1 << 25, **kwargs)
     done = download_many([(f"{url}/{p.name}", p) for p in jobs], **how)
     return [(path.name, e) for _, path, e in done]
 
-# %% ../nbs/deeper/textlayout.ipynb #3c21a3c5
+# %% ../nbs/deeper/textlayout.ipynb #6f3bb2db
 def _annotation_file(root, url):
     "`root`/cocotext.v2.json, fetched if it is not there."
     file = root/"cocotext.v2.json"
@@ -235,7 +234,7 @@ def _annotation_file(root, url):
     archive.unlink()
     return file
 
-# %% ../nbs/deeper/textlayout.ipynb #7804ddfe
+# %% ../nbs/deeper/textlayout.ipynb #2c72decf
 def get_cocotext(
     pictures=None,              # a train2014 folder on this machine; None = the cache's
     n=None,                     # pictures of each split; None = all
