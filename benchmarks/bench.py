@@ -2,12 +2,12 @@
 
     make bench                          all rows
     python benchmarks/bench.py decode loss   just these
-    python benchmarks/bench.py --guard       the pure-Python ratios against bench.json's, loosely; the test command runs it
+    python benchmarks/bench.py --guard    the pure-Python ratios against bench.json's, loosely;
+                                          the test command runs it
 
-The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the machine does hits both;
-what is printed is the median of the paired ratios with the quartiles. Each row checks first that its result is right,
-and its last column says against what.
-"""
+The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the
+machine does hits both; what is printed is the median of the paired ratios with the quartiles.
+Each row checks first that its result is right, and its last column says against what."""
 
 import argparse
 import json
@@ -45,7 +45,8 @@ def scene(batch, classes, side, objects, seed=0):
 
 
 def trained_maps(batch=16, classes=80, side=128, objects=20, seed=0):
-    "Maps as a trained net gives them: Gaussian bumps of many heights over a floor of small probabilities."
+    """Maps as a trained net gives them: Gaussian bumps of many heights over a floor of small
+    probabilities."""
     from centernet_nb.convert import ObjectsToPoints
 
     points = ObjectsToPoints(hw=side, num_classes=classes, gaussian="adaptive")(
@@ -61,7 +62,8 @@ def trained_maps(batch=16, classes=80, side=128, objects=20, seed=0):
 
 
 def usual_decode(points, k=100, floor=0.1):
-    "The usual way: max-pool over every map, top k of each class, top k of those (as the paper's code does)."
+    """The usual way: max-pool over every map, top k of each class, top k of those (as the
+    paper's code does)."""
     b, c4, h, w = points.shape
     heat = points[:, : c4 - 4]
     heat = heat * (F.max_pool2d(heat, 3, stride=1, padding=1) == heat)
@@ -178,7 +180,8 @@ def target_rows():
 
 
 def plain_loss(logits, target, objects, classes):
-    "Equations 1 to 4 written down as they stand, in float64: the sum over losses of the mean over pictures."
+    """Equations 1 to 4 written down as they stand, in float64: the sum over losses of the mean
+    over pictures."""
     heat, goal, n = (
         logits[:, :classes].double(),
         target.double(),
@@ -219,7 +222,8 @@ def loss_rows():
     criterion = lambda: CenterNetLoss(
         from_logits=True, obj_to_points=lambda _: target
     )  # targets have a row of their own
-    # one pass that reads prediction and target and writes the gradient: into fresh memory, as autograd must
+    # one pass that reads prediction and target and writes the gradient: into fresh memory, as
+    # autograd must
     bound = lambda: torch.add(logits.detach(), target)
     used = torch.empty_like(target)
 
@@ -252,7 +256,8 @@ def loss_rows():
 
 
 def training(C):
-    "A CenterNet of C classes in training on 8 pictures of 256 px: what a step does with `loss(points, objects)`."
+    """A CenterNet of C classes in training on 8 pictures of 256 px: what a step does with
+    `loss(points, objects)`."""
     from centernet_nb.network import CenterNet
 
     torch.manual_seed(0)
@@ -319,7 +324,8 @@ def option_rows():
     data = SceneDataset(32, size=256)
 
     def trainer(batch_size=8, fused=True, **settings):
-        "One step of `batch_size` pictures, by `train`'s `Run`; the first step's loss and the precision beside it."
+        """One step of `batch_size` pictures, by `train`'s `Run`; the first step's loss and the
+        precision beside it."""
         torch.manual_seed(0)
         net = CenterNet(
             pretrained=False,
@@ -457,7 +463,8 @@ def loader_rows():
 
 
 def forms(net, folder):
-    "CenterNet as it is, compiled and in ONNX runtime: functions from a picture `[1, 3, 512, 512]` to objects, the slower ones proved against the first."
+    """CenterNet as it is, compiled and in ONNX runtime: functions from a picture `[1, 3, 512,
+    512]` to objects, the slower ones proved against the first."""
     import onnxruntime
     from centernet_nb.deploy import export_onnx
 
@@ -518,7 +525,8 @@ def picture_rows():
 
 
 def worker(steps=6):
-    "One process of `process_rows`: seconds of a step of its share of 8 pictures, gradients exchanged or not, and the norm of the first gradient, printed by process 0."
+    """One process of `process_rows`: seconds of a step of its share of 8 pictures, gradients
+    exchanged or not, and the norm of the first gradient, printed by process 0."""
     from contextlib import nullcontext
     from centernet_nb.loss import CenterNetLoss
     from centernet_nb.network import CenterNet
@@ -588,7 +596,8 @@ def process_rows(turns=3):
         alone, both = ([t for pair in turned for t in pair[k]["times"]] for k in (0, 1))
         right = "the same gradient"
         yield dict(
-            row=f"step of 8 pictures of 256 px, {world} processes of {cores // world} threads (gloo)",
+            row=f"step of 8 pictures of 256 px, {world} processes of {cores // world} "
+            f"threads (gloo)",
             against=f"one process of {cores} threads",
             least=None,
             right=right,
@@ -624,7 +633,8 @@ def verdict(r):
 
 
 def regressed(r, before):
-    "Whether row `r` is so far behind what was stored that no other machine or busy core explains it."
+    """Whether row `r` is so far behind what was stored that no other machine or busy core
+    explains it."""
     return (
         r["ratio"] > 1.5 * before["ratio"]
         if r.get("most")
@@ -659,7 +669,10 @@ def guard(results, stored):
 def line(r):
     "A row of the table, in Markdown."
     numbers = f"{r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ours_ms']:.1f}"
-    return f"| {r['row']} | {r['against']} | {numbers} | {bar(r)} | {'yes' if verdict(r) else 'NO'} | {r['right']} |"
+    return (
+        f"| {r['row']} | {r['against']} | {numbers} | {bar(r)} | "
+        f"{'yes' if verdict(r) else 'NO'} | {r['right']} |"
+    )
 
 
 def main():
@@ -681,9 +694,8 @@ def main():
     stored, results = kept(TABLE, []), []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {DEVICE}")
     print(
-        "| what | against | times as fast | quartiles | ours, ms | bar | holds | proved against |\n"
-        + "|---" * 8
-        + "|"
+        "| what | against | times as fast | quartiles | ours, ms | bar | holds | proved "
+        "against |\n" + "|---" * 8 + "|"
     )
     for name in chosen(args.rows or GUARDED * args.guard, ROWS):
         for r in ROWS[name]():

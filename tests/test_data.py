@@ -1,4 +1,5 @@
-"Data: where TinyCoco is found, a thousand ways to spoil an annotation file or a JPEG, and errors out of worker processes."
+"""Data: where TinyCoco is found, a thousand ways to spoil an annotation file or a JPEG, and
+errors out of worker processes."""
 
 import io
 import json
@@ -30,7 +31,8 @@ needs_tinycoco = pytest.mark.skipif(
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    "A machine without data: no environment variable, an empty cache, a network that leads nowhere"
+    """A machine without data: no environment variable, an empty cache, a network that leads
+    nowhere"""
     monkeypatch.delenv("CENTERNET_NB_DATA", raising=False)
     monkeypatch.setenv("CENTERNET_NB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(data, "TINYCOCO", "http://127.0.0.1:9/tiny.zip")
@@ -246,7 +248,8 @@ def test_spoilt_annotations(toy, tmp_path, policy):
         slowest = max(slowest, time.monotonic() - start)
     assert read > FUZZ // 20 and slowest < 5
     print(
-        f"{FUZZ} spoilt annotation files ({policy}): {read} read, {FUZZ - read} refused, slowest {slowest:.2f} s"
+        f"{FUZZ} spoilt annotation files ({policy}): {read} read, {FUZZ - read} refused, "
+        f"slowest {slowest:.2f} s"
     )
 
 
@@ -299,7 +302,8 @@ def test_spoilt_jpegs(toy, tmp_path):
 
 
 def test_error_out_of_a_worker(toy, tmp_path):
-    "A picture that is cut in half while training: the error arrives from the worker process, names the file, and nothing hangs"
+    """A picture that is cut in half while training: the error arrives from the worker process,
+    names the file, and nothing hangs"""
     folder, good = toy
     shutil.copytree(folder, tmp_path / "p")
     (tmp_path / "a.json").write_text(json.dumps(good))
@@ -351,7 +355,8 @@ def test_ids_may_be_words(toy, tmp_path):
 
 
 def test_extra_ignore_flag(toy, tmp_path):
-    "`ignore: 1` in an annotation is as good as a crowd: no object, a hole in the map, and a crowd to evaluation"
+    """`ignore: 1` in an annotation is as good as a crowd: no object, a hole in the map, and a
+    crowd to evaluation"""
     folder, good = toy
     tree = json.loads(json.dumps(good))
     tree["annotations"][0]["ignore"] = 1

@@ -1,4 +1,5 @@
-"Downloads from a server on 127.0.0.1 that truncates, glues, encodes, drips and lies; hostile archives"
+"""Downloads from a server on 127.0.0.1 that truncates, glues, encodes, drips and lies; hostile
+archives"""
 
 import gzip
 import hashlib
@@ -220,7 +221,8 @@ def test_online_is_quick():
 FETCH = """
 import sys
 from centernet_nb.fetch import download
-print(download(sys.argv[1], sys.argv[2], verify=lambda p: any(open(p, "rb").read())).stat().st_size)
+right = lambda path: any(open(path, "rb").read())
+print(download(sys.argv[1], sys.argv[2], verify=right).stat().st_size)
 """
 
 
@@ -231,7 +233,8 @@ def child(*args):
 
 
 def test_two_processes(tmp_path):
-    "Both are given the whole file, whoever is first; a half one of zeros that lies there is replaced"
+    """Both are given the whole file, whoever is first; a half one of zeros that lies there is
+    replaced"""
     (tmp_path / "file.bin").write_bytes(bytes(len(BODY)))
     slow = lambda h, body: (time.sleep(0.5), h.send(200, body))
     with Server({"file.bin": BODY}, **{"file.bin": [slow, slow]}) as s:
@@ -438,7 +441,8 @@ def test_bombs(tmp_path, make):
 
 
 def test_bombs_in_headers(tmp_path):
-    "A tar whose names are megabytes of one letter; a zip whose list of contents is longer than allowed"
+    """A tar whose names are megabytes of one letter; a zip whose list of contents is longer
+    than allowed"""
     for fmt in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         with tarfile.open(tmp_path / "a", "w:gz", format=fmt) as t:
             t.addfile(tarfile.TarInfo("n" * 5_000_000))
