@@ -17,7 +17,7 @@ from centernet_nb.checks import DataError, DownloadError
 from centernet_nb.cocotext import CocoText, fetch_pictures, get_cocotext
 from centernet_nb.words import generate_words
 
-fast = dict(timeout=2, progress=False)
+fast = dict(timeout=20, progress=False)
 
 
 @pytest.fixture(autouse=True)
