@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['END', 'as_plain', 'module_options', 'fingerprint', 'files_print', 'weights_print']
 
-# %% ../nbs/toolbox/identity.ipynb #7bb236b1
+# %% ../nbs/toolbox/identity.ipynb #744f4ed5
 import hashlib
 import json
 import os
@@ -13,7 +13,7 @@ import re
 import torch
 from torch import nn
 
-# %% ../nbs/toolbox/identity.ipynb #a271bfb1
+# %% ../nbs/toolbox/identity.ipynb #03bc7fd9
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 def as_plain(
@@ -30,19 +30,20 @@ def as_plain(
     public = {k: as_plain(v, depth - 1) for k, v in vars(thing).items() if k[0] != "_"}
     return {"is": type(thing).__name__, **public}
 
-# %% ../nbs/toolbox/identity.ipynb #8111958b
+# %% ../nbs/toolbox/identity.ipynb #3b5342ad
 def module_options(
     module,     # an `nn.Module`
 ) -> dict:      # {"part.name": value}
     "The numbers and strings that `module` and its parts were set up with"
     def simple(v):
         if isinstance(v, (list, tuple)): return all(map(simple, v))
+        if isinstance(v, dict): return all(map(simple, (*v, *v.values())))
         return v is None or isinstance(v, (bool, int, float, str))
     return {f"{path}.{k}".lstrip("."): list(v) if isinstance(v, tuple) else v
             for path, m in module.named_modules() for k, v in vars(m).items()
             if simple(v) and k[0] != "_" and k != "training"}
 
-# %% ../nbs/toolbox/identity.ipynb #8d2f94bc
+# %% ../nbs/toolbox/identity.ipynb #438f1cfc
 END = 2**16     # bytes looked at on either end of a file
 
 def fingerprint(
@@ -67,7 +68,7 @@ def files_print(
         except OSError: h.update(b"missing")
     return h.hexdigest()
 
-# %% ../nbs/toolbox/identity.ipynb #ef86d92f
+# %% ../nbs/toolbox/identity.ipynb #ce50430e
 def weights_print(
     state,      # a `state_dict`
 ) -> str:       # 16 hexadecimal digits
