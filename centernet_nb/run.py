@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Settings', 'join_processes', 'data_identity', 'differences', 'LossError', 'Run', 'Rows']
 
-# %% ../nbs/toolbox/run.ipynb #16f8c07b
+# %% ../nbs/toolbox/run.ipynb #08b6a38c
 import atexit
 import math
 import os
@@ -91,7 +91,7 @@ def join_processes(
         atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     return rank, world, device
 
-# %% ../nbs/toolbox/run.ipynb #0f501c67
+# %% ../nbs/toolbox/run.ipynb #4bb00ac6
 def data_identity(
     dataset,
 ) -> dict:      # plain values
@@ -112,7 +112,7 @@ def differences(
     return "; ".join(f"{k}={saved.get(k)!r}, this run {v!r}" for k, v in mine.items()
                      if saved.get(k) != v)
 
-# %% ../nbs/toolbox/run.ipynb #dd3c4110
+# %% ../nbs/toolbox/run.ipynb #c59adb57
 class LossError(CenterNetError):
     "The loss became NaN or infinite"
 
@@ -253,7 +253,8 @@ class Run:
         machine = dict(threads=torch.get_num_threads(), torch=str(torch.__version__))
         return dict(format=2, done=self.done, steps=self.steps, seconds=self.seconds,
                     skipped=self.skipped, best=self.best, identity=self.identity,
-                    machine=machine, net=self.net.state_dict(), optimizer=self.optimizer.state_dict(),
+                    machine=machine, net=self.net.state_dict(),
+                    optimizer=self.optimizer.state_dict(),
                     ema=self.ema and self.ema.state_dict(), scaler=self.scaler.state_dict())
 
     def load_state(self, state:dict, file="checkpoint"):

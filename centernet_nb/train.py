@@ -29,8 +29,8 @@ class Keeper:
         run.keep = self.path
         try: self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise CheckpointError(f"could not make the folder of {self.path.name}: {e.strerror}; "
-                                  "name another") from e
+            raise CheckpointError(f"could not make the folder of {self.path.name}: "
+                                  f"{e.strerror}; name another") from e
         if run.rank == 0:
             probe = beside(self.path, ".probe")
             save_tensors({}, probe)
@@ -45,7 +45,7 @@ class Keeper:
             raise CheckpointError(f"another process is training into {self.path.name} in the "
                                   f"folder {self.path.parent.name!r}: wait until it ends, or "
                                   "name another `checkpoint`") from None
-        except (OSError, NotImplementedError): self.lock = None    # a file system without locks
+        except (OSError, NotImplementedError): self.lock = None  # the disk has none
         return self
 
     def __exit__(self, *_):
@@ -73,9 +73,9 @@ class Keeper:
                 continue
             return self.run.load_state(state, f)
 
-# %% ../nbs/toolbox/train.ipynb #cf4b2f57
+# %% ../nbs/toolbox/train.ipynb #e1f452e8
 class Interruptions:
-    "Within it Ctrl-C and SIGTERM are noted; `check()` lets them happen, a second one does at once"
+    "Within it Ctrl-C and SIGTERM wait for `check()`; a second one does not"
     def __init__(self, on=True):
         self.noted, self.old = None, {}
         self.on = on and threading.current_thread() is threading.main_thread()
@@ -98,7 +98,8 @@ class After:
     "What happens after each step of `run`"
     def __init__(self, run:Run, keeper, history, bar, valid_every=None, live_plot=False):
         self.run, self.keeper, self.history, self.bar = run, keeper, history, bar
-        self.rows, self.due, self.live, self.figure = Rows(run), Every(valid_every), live_plot, None
+        self.rows, self.due = Rows(run), Every(valid_every)
+        self.live, self.figure = live_plot, None
         self.draw = Every("3s" if live_plot else None)
     def __call__(self, out):
         run, new = self.run, self.rows(out)
@@ -116,7 +117,8 @@ class After:
         for row in rows:
             self.history.add(row)
             shown = ("loss", "focal", "offset", "size", "ap50")
-            self.bar.set_postfix({k: f"{row[k]:.3g}" for k in shown if k in row}, refresh=False)
+            text = {k: f"{row[k]:.3g}" for k in shown if k in row}
+            self.bar.set_postfix(text, refresh=False)
     def keep(self):
         "A checkpoint, and every row before it"
         self.note(self.rows())
@@ -169,7 +171,7 @@ def go(run, keeper, history, workers=0, progress=True, **kwargs):
     net.history = list(history)
     return net
 
-# %% ../nbs/toolbox/train.ipynb #848529d8
+# %% ../nbs/toolbox/train.ipynb #c904b5ba
 def _something_to_learn(dataset):
     "Refuse a dataset that knows its boxes and has none"
     if not hasattr(dataset, "coco") or not hasattr(dataset.coco, "anns"): return
@@ -190,16 +192,16 @@ def train(
     checkpoint=None,        # file to keep the run in
     checkpoint_every="60s", # steps (int) or time between checkpoints
     resume:bool=True,       # continue from `checkpoint` if it exists
-    history=None,           # CSV file of all rows; None: beside the checkpoint, if there is one
+    history=None,           # CSV file of all rows; None: beside the checkpoint, if any
     progress:bool=True,     # show a bar
     live_plot:bool=False,   # draw the losses while they fall
     **kwargs,               # the fields of `Settings`
 ):
-    "Train; the network has `.history`, `.best`, `.skipped`. `CenterNetError`s say what stopped it"
+    "Train; the network has `.history`, `.best`, `.skipped`. `CenterNetError`s stop it"
     with seeded("weights", kwargs.get("seed", 0)):
         settings = Settings(**kwargs)
         _something_to_learn(dataset)
-        net = net or CenterNet(pretrained=False, head_kwargs=dict(c_classes=len(dataset.names)))
+        net = net or CenterNet(False, head_kwargs=dict(c_classes=len(dataset.names)))
         criterion = criterion or CenterNetLoss(from_logits=True)
         run = Run(dataset, net, criterion, settings, device, valid, metric)
         with Keeper(run, checkpoint, checkpoint_every) as keeper:
@@ -210,7 +212,7 @@ def train(
 
 del train.__delwrap__   # documentation would look for `Settings.__init__`, which nobody wrote
 
-# %% ../nbs/toolbox/train.ipynb #992e43a9
+# %% ../nbs/toolbox/train.ipynb #0ef54db6
 __getattr__ = moved(
     __name__, Batches="batches", COLUMNS="history", LossError="run", Samples="batches",
     choose_amp="schedule", collate_samples="batches", freeze_batch_norm="schedule",
