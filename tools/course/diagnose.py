@@ -128,7 +128,9 @@ def matches(got, given, part):
 def sentence(judged, answers, key, i, part):
     "(phrase, facts) for one wrong part"
     case, want, got = judged["cases"][i], judged["expected"][i][part], answers[i]
-    blank = dict.fromkeys("at got expected top peak true_peak shape true_shape bad".split(), "?")
+    blank = dict.fromkeys(
+        "at got expected top peak true_peak shape true_shape bad".split(), "?"
+    )
     if "error" in got:
         kind = got["error"].split(":")[0]
         known = {"NotImplementedError": "not_written", "too_long": "too_long", "died": "died"}
