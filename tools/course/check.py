@@ -34,14 +34,13 @@ def stage(given, component, source, out):
     (package / f"{module_of(component)}.py").write_text(source, encoding="utf-8")
 
 
-def load(folder, component):
-    "The component of the package in `folder`, or the error that stops it"
+def load(folder, module, component):
+    "A component of the package in `folder`, or the error that stops it"
     for name in [n for n in sys.modules if n.split(".")[0] == "centernet_nb"]:
         del sys.modules[name]
     sys.path.insert(0, str(folder))
     try:
-        module = import_module(f"centernet_nb.{module_of(component)}")
-        return getattr(module, component)
+        return getattr(import_module(f"centernet_nb.{module}"), component)
     except Exception as e:
         return e
     finally:
@@ -53,7 +52,7 @@ def run_here(given, component, source, cases):
     with tempfile.TemporaryDirectory() as folder:
         stage(given, component, source, folder)
         with contextlib.redirect_stdout(io.StringIO()):
-            make = load(folder, component)
+            make = load(folder, module_of(component), component)
             return [run_case(make, c) for c in cases]
 
 

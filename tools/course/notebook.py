@@ -50,18 +50,17 @@ def names_of(node, parent):
 
 
 def functions_to_cut(tree, cut, inside=False, parent=""):
-    "Every function of `tree` that is named in `cut` or belongs to a class that is"
+    "(function, its full name, which of `cut` named it), also of a class that is named"
     for node in getattr(tree, "body", []):
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            hit = names_of(node, parent) & cut
-            used = {(n, parent) for n in hit}
-            if isinstance(node, ast.ClassDef):
-                below = functions_to_cut(node, cut, inside or bool(hit), node.name)
-                yield from ((f, full, u | hit) for f, full, u in below)
-            elif hit or inside:
-                owner = parent or next(iter(names_of(node, parent) - {node.name}), "")
-                full = owner if "." in owner else f"{owner}.{node.name}".strip(".")
-                yield node, full, {n for n, _ in used}
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            continue
+        names = names_of(node, parent)
+        hit = names & cut
+        if isinstance(node, ast.ClassDef):
+            below = functions_to_cut(node, cut, inside or bool(hit), node.name)
+            yield from ((f, full, used | hit) for f, full, used in below)
+        elif hit or inside:
+            yield node, max(names, key=len).strip("."), hit
 
 
 def without_body(lines, node, name, note):
@@ -88,10 +87,8 @@ def without_body(lines, node, name, note):
 
 def cut_cell(text, cut, uses):
     "(`text` without the bodies named in `cut`, which of them were here)"
-    head = re.match(r"(?:#\|.*\n|\s*\n)*", text)[0]
-    lines = text.split("\n")
-    found = list(functions_to_cut(ast.parse(text), cut)) if head is not None else []
-    done = set()
+    lines, done = text.split("\n"), set()
+    found = functions_to_cut(ast.parse(text), cut)
     for node, name, used in sorted(found, key=lambda f: -f[0].lineno):
         done |= used
         owner = name.split(".")[0]
