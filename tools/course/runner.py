@@ -150,10 +150,11 @@ def focal(make, case):
 
 @op
 def certain(make, case):
-    "Predictions of exactly 0 and 1"
+    "Predictions of exactly 0 and 1: what they cost is free, as long as it is finite"
     y = case["y"]
     fl = make().loss_fl
-    return {"zero": fl(torch.zeros_like(y), y), "one": fl(torch.ones_like(y), y)}
+    sure = {"zero": fl(torch.zeros_like(y), y), "one": fl(torch.ones_like(y), y)}
+    return {k: torch.where(v.isfinite(), 1.0, torch.nan) for k, v in sure.items()}
 
 
 @op
