@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-short docs readme lab bench race soak help
+.PHONY: run test test-short docs readme lab bench race soak ablations help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ bench: $(READY)  ## the speed table
 
 race: $(READY)   ## AP50 against minutes, beside torchvision's detectors
 	$(BIN)/python tools/race.py
+
+ablations: $(READY)  ## what each part of CenterNet brings, on generated scenes (lesson 05)
+	$(BIN)/python benchmarks/ablations.py
 
 soak: $(READY)   ## the long round of kills, fuzzing and mutants
 	$(BIN)/python tools/soak.py
