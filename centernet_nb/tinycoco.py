@@ -115,15 +115,14 @@ def report(net, result, dataset, folder,
            what:str):       # a line that says what was trained
     "Write table.md, losses.png, detections.png and model.pth into `folder`, and say so."
     from centernet_nb.draw import save_figure, show_losses
-    folder, last, names = Path(folder), net.history[-1], list(result.names)
-    text = (f"{what}: {last['step']} steps in {last['seconds']:.0f} s\n\n"
-            f"{result.table(classes=len(names) < 9)}\n\nmean loss of each fifth: "
-            + " ".join(f"{f:.3g}" for f in loss_fifths(net.history)) + "\n")
+    folder, last, scores = Path(folder), net.history[-1], result.table(len(result.names) < 9)
+    text = (f"{what}: {last['step']} steps in {last['seconds']:.0f} s\n\n{scores}\n\nmean "
+            f"loss of each fifth: {' '.join(f'{f:.3g}' for f in loss_fifths(net.history))}\n")
     (folder / "table.md").write_text(text)
     save_figure(folder / "losses.png", show_losses(net.history, title=what))
     busiest = sorted(range(len(dataset)), key=lambda i: -len(dataset[i][1]))[:4]
     save_figure(folder / "detections.png", show_detections(net, dataset, busiest, size=4)[0])
-    labels = dict(names=names, what=what, ap=result.ap, ap50=result.ap50)
+    labels = dict(names=list(result.names), what=what, ap=result.ap, ap50=result.ap50)
     save_model(net, folder / "model.pth", **labels)
     print(f"\n{text}\nin the folder {folder}: table.md, losses.png, detections.png, "
           "model.pth, run.csv (every step)")
