@@ -13,17 +13,15 @@ and seeds than those reported, so that the baseline is far from both ends of the
 
 import argparse
 import json
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache, partial
 from multiprocessing import get_context
-from pathlib import Path
 import numpy as np
 import torch
+from common import HERE, RUNS, keep, kept
 
-HERE = Path(__file__).resolve().parent
-RESULTS, SCENES = HERE / "ablations.json", HERE.parent / "runs/ablations"
+RESULTS, SCENES = HERE / "ablations.json", RUNS / "ablations"
 SETTINGS = dict(size=64, fitted=96, pictures=1000, held=200)  # "fitted": side of 4:3 and 2:1
 SETTINGS |= dict(steps=200, batch_size=8, lr=2e-3, ema=0.97, warmup=20)
 SEEDS, TRAIN, HELD = (0, 1, 2), 21, 22  # seeds of runs; series of scenes to train and score on
@@ -207,20 +205,18 @@ def shares():
     return found
 
 
-def kept():
-    "The results file; started anew under other settings."
-    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+def results_so_far():
+    "What the results file holds; nothing if it was made under other settings."
+    old = kept(RESULTS, {})
     return old if old.get("settings") == SETTINGS else dict(settings=SETTINGS, runs={})
 
 
-def keep(results):
-    "Write the results file, whole or not at all, its runs in the order of `VARIANTS`."
+def store(results):
+    "Write the results file, its runs in the order of `VARIANTS`, and the table made of them."
     order = [f"{name}/{seed}" for name in VARIANTS for seed in SEEDS]
     results["runs"] = {key: results["runs"][key] for key in order if key in results["runs"]}
     results["table"] = table(results["runs"])
-    part = RESULTS.with_suffix(".tmp")
-    part.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    os.replace(part, RESULTS)
+    keep(RESULTS, results)
 
 
 def table(runs):
@@ -238,10 +234,10 @@ def table(runs):
 
 def all_runs(jobs=2):
     "What is missing, in order of the seeds, `jobs` side by side in processes of their own."
-    results = kept()
+    results = results_so_far()
     if "shares" not in results:
         results["shares"] = shares()
-        keep(results)
+        store(results)
     for kind in SHAPES:  # before two processes want to write the same pictures
         for n, series in ((SETTINGS["pictures"], TRAIN), (SETTINGS["held"], HELD)):
             scenes(kind, n, series)
@@ -251,7 +247,7 @@ def all_runs(jobs=2):
         going = {pool.submit(run, *key): "{}/{}".format(*key) for key in keys}
         for done in as_completed(going):
             results["runs"][going[done]] = done.result()
-            keep(results)
+            store(results)
             print(f"{going[done]}: {done.result()}", flush=True)
     return results
 
@@ -264,7 +260,7 @@ def main():
     asked = ask.parse_args()
     if asked.one:
         return print(json.dumps(run(asked.one[0], int(asked.one[1]))))
-    results = kept() if asked.table else all_runs()
+    results = results_so_far() if asked.table else all_runs()
     meet = json.dumps(results.get("shares", {}), ensure_ascii=False)
     print(f"\n{table(results['runs'])}\n\n{meet}")
 
