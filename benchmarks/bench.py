@@ -2,12 +2,12 @@
 
     make bench                          all rows
     python benchmarks/bench.py decode loss   just these
-    python benchmarks/bench.py --guard       the pure-Python ratios against bench.json's, loosely; the test command runs it
+    python benchmarks/bench.py --guard    the pure-Python ratios against bench.json's, loosely;
+                                          the test command runs it
 
-The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the machine does hits both;
-what is printed is the median of the paired ratios with the quartiles. Each row checks first that its result is right,
-and its last column says against what.
-"""
+The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the
+machine does hits both; what is printed is the median of the paired ratios with the quartiles.
+Each row checks first that its result is right, and its last column says against what."""
 
 import argparse
 import json
@@ -45,7 +45,8 @@ def scene(batch, classes, side, objects, seed=0):
 
 
 def trained_maps(batch=16, classes=80, side=128, objects=20, seed=0):
-    "Maps as a trained net gives them: Gaussian bumps of many heights over a floor of small probabilities."
+    """Maps as a trained net gives them: Gaussian bumps of many heights over a floor of small
+    probabilities."""
     from centernet_nb.convert import ObjectsToPoints
 
     points = ObjectsToPoints(hw=side, num_classes=classes, gaussian="adaptive")(
@@ -61,7 +62,8 @@ def trained_maps(batch=16, classes=80, side=128, objects=20, seed=0):
 
 
 def usual_decode(points, k=100, floor=0.1):
-    "The usual way: max-pool over every map, top k of each class, top k of those (as the paper's code does)."
+    """The usual way: max-pool over every map, top k of each class, top k of those (as the
+    paper's code does)."""
     b, c4, h, w = points.shape
     heat = points[:, : c4 - 4]
     heat = heat * (F.max_pool2d(heat, 3, stride=1, padding=1) == heat)
@@ -94,7 +96,7 @@ def same_rows(a, b):
 
 
 def decode_rows():
-    from centernet_nb.convert import decode_peaks
+    from centernet_nb.fastmaps import decode_peaks
 
     dense = torch.rand(16, 84, 128, 128, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     for name, points, floor, least in (
@@ -143,42 +145,9 @@ def patch_loop(objects, classes, side, min_overlap=0.3, out=None):
     return heat
 
 
-def target_rows():
-    from centernet_nb.convert import ObjectsToPoints
-
-    B, C, side = 32, 80, 128
-    encode = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")
-    buffer, fill = (
-        torch.zeros(B, C + 4, side, side, device=DEVICE),
-        torch.zeros(B, C + 4, side, side, device=DEVICE),
-    )
-    slow = np.zeros((B, C + 4, side, side), np.float32)
-    for n, least in ((8, 1), (50, 2), (100, 1)):
-        objects = scene(B, C, side, n)
-        ours, other = (
-            (lambda: encode(objects, out=buffer)),
-            (lambda: patch_loop(objects.cpu(), C, side, out=slow)),
-        )
-        np.testing.assert_allclose(ours().cpu().numpy()[:, :C], other()[:, :C], atol=1e-5)
-        yield dict(
-            row=f"targets: {n} objects a picture",
-            against="NumPy patch loop",
-            least=least,
-            right="the same maps",
-            **paired(ours, other, 9),
-        )
-        if n == 8:
-            yield dict(
-                row="targets: 8 objects a picture",
-                against="a zero fill of the same memory",
-                least=1 / 1.5,
-                right="the same maps",
-                **paired(ours, lambda: fill.zero_(), 15),
-            )
-
-
 def plain_loss(logits, target, objects, classes):
-    "Equations 1 to 4 written down as they stand, in float64: the sum over losses of the mean over pictures."
+    """Equations 1 to 4 written down as they stand, in float64: the sum over losses of the mean
+    over pictures."""
     heat, goal, n = (
         logits[:, :classes].double(),
         target.double(),
@@ -207,52 +176,66 @@ def prove_loss(loss, logits, target, objects, classes):
     torch.testing.assert_close(slope, steep, rtol=1e-4, atol=1e-7)
 
 
+def original_loss(logits, objects, classes):
+    """Their way, written anew: a map of fresh memory drawn by a loop, the focal loss from a
+    clamped sigmoid over every cell, L1 at the centres."""
+    B, side = len(logits), logits.shape[-1]
+    rows = (objects / objects.new_tensor([4, 4, 4, 4, 1, 1])).cpu()
+    memory = np.zeros((B, classes + 4, side, side), np.float32)
+    target = torch.from_numpy(patch_loop(rows, classes, side, out=memory)).to(logits.device)
+    y, p = target[:, :classes], logits[:, :classes].sigmoid().clamp(1e-4, 1 - 1e-4)
+    positive, negative = y.eq(1).float(), y.lt(1).float()
+    heat = positive * p.log() * (1 - p) ** 2 + negative * (1 - y) ** 4 * p**2 * (1 - p).log()
+    centre = positive.amax(1, keepdim=True)
+    l1 = ((logits[:, classes:] - target[:, classes:]).abs() * centre).sum((2, 3))
+    sums = torch.stack([-heat.sum((1, 2, 3)), l1[:, :2].sum(1), 0.1 * l1[:, 2:].sum(1)], 1)
+    return sums / ((objects[..., 5] == 1).sum(1, keepdim=True) + 1)
+
+
 def loss_rows():
+    "Targets and loss, forward and backward: the call that `train` makes at every step."
     from centernet_nb.convert import ObjectsToPoints
     from centernet_nb.loss import CenterNetLoss
 
-    B, C, side = 16, 80, 128
-    objects = scene(B, C, side, 20)
-    target = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")(objects)
-    objects[..., :4] *= 4
-    logits = (torch.randn(B, C + 4, side, side, device=DEVICE) - 4).requires_grad_()
-    criterion = lambda: CenterNetLoss(
-        from_logits=True, obj_to_points=lambda _: target
-    )  # targets have a row of their own
-    # one pass that reads prediction and target and writes the gradient: into fresh memory, as autograd must
-    bound = lambda: torch.add(logits.detach(), target)
-    used = torch.empty_like(target)
+    B, side = 16, 128
+    for C, n in ((80, 50), (1, 50)):
+        objects = scene(B, C, side, n)
+        encode = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")
+        target = encode(objects)
+        objects[..., :4] *= 4
+        logits = (torch.randn(B, C + 4, side, side, device=DEVICE) - 4).requires_grad_()
+        loss = CenterNetLoss(from_logits=True, gaussian="adaptive")
+        dense = CenterNetLoss(from_logits=True, obj_to_points=encode.forward)
 
-    def step(f):
-        def run():
-            logits.grad = None
-            f(logits, objects).mean(0).sum().backward()
+        def step(f):
+            def run():
+                logits.grad = None
+                f(logits, objects).mean(0).sum().backward()
 
-        return run
+            return run
 
-    right = "the plain form's value and gradient in float64"
-    for name, f, most in (("eager", criterion(), 6), ("compiled", criterion().compile(), 3))[
-        : 1 if QUICK else 2
-    ]:
-        prove_loss(f, logits, target, objects, C)
-        yield dict(
-            row=f"loss forward and backward, {name}",
-            against="reading both and writing a fresh gradient once",
-            least=1 / most,
-            right=right,
-            **paired(step(f), bound, 9),
-        )
-    yield dict(
-        row="loss forward and backward, eager",
-        against="the same pass into memory that is there already",
-        least=None,
-        right=right,
-        **paired(step(criterion()), lambda: torch.add(logits.detach(), target, out=used), 9),
-    )
+        prove_loss(loss, logits, target, objects, C)
+        prove_loss(dense, logits, target, objects, C)
+        right = "the plain form's value and gradient in float64"
+        name = f"targets and loss, forward and backward, C = {C}"
+        their = partial(original_loss, classes=C)
+        others = [("the simple form of lessons 02 and 03", step(dense), 1)]
+        if C == 80:
+            others += [("copying the prediction once", logits.detach().clone, 1 / 3)]
+            others += [("our re-implementation of the original's way", step(their), 1)]
+        for against, other, least in others:
+            yield dict(
+                row=name,
+                against=against,
+                least=least,
+                right=right,
+                **paired(step(loss), other, 9),
+            )
 
 
 def training(C):
-    "A CenterNet of C classes in training on 8 pictures of 256 px: what a step does with `loss(points, objects)`."
+    """A CenterNet of C classes in training on 8 pictures of 256 px: what a step does with
+    `loss(points, objects)`."""
     from centernet_nb.network import CenterNet
 
     torch.manual_seed(0)
@@ -319,7 +302,8 @@ def option_rows():
     data = SceneDataset(32, size=256)
 
     def trainer(batch_size=8, fused=True, **settings):
-        "One step of `batch_size` pictures, by `train`'s `Run`; the first step's loss and the precision beside it."
+        """One step of `batch_size` pictures, by `train`'s `Run`; the first step's loss and the
+        precision beside it."""
         torch.manual_seed(0)
         net = CenterNet(
             pretrained=False,
@@ -457,7 +441,8 @@ def loader_rows():
 
 
 def forms(net, folder):
-    "CenterNet as it is, compiled and in ONNX runtime: functions from a picture `[1, 3, 512, 512]` to objects, the slower ones proved against the first."
+    """CenterNet as it is, compiled and in ONNX runtime: functions from a picture `[1, 3, 512,
+    512]` to objects, the slower ones proved against the first."""
     import onnxruntime
     from centernet_nb.deploy import export_onnx
 
@@ -518,7 +503,8 @@ def picture_rows():
 
 
 def worker(steps=6):
-    "One process of `process_rows`: seconds of a step of its share of 8 pictures, gradients exchanged or not, and the norm of the first gradient, printed by process 0."
+    """One process of `process_rows`: seconds of a step of its share of 8 pictures, gradients
+    exchanged or not, and the norm of the first gradient, printed by process 0."""
     from contextlib import nullcontext
     from centernet_nb.loss import CenterNetLoss
     from centernet_nb.network import CenterNet
@@ -588,7 +574,8 @@ def process_rows(turns=3):
         alone, both = ([t for pair in turned for t in pair[k]["times"]] for k in (0, 1))
         right = "the same gradient"
         yield dict(
-            row=f"step of 8 pictures of 256 px, {world} processes of {cores // world} threads (gloo)",
+            row=f"step of 8 pictures of 256 px, {world} processes of {cores // world} "
+            f"threads (gloo)",
             against=f"one process of {cores} threads",
             least=None,
             right=right,
@@ -605,7 +592,6 @@ def process_rows(turns=3):
 
 ROWS = dict(
     decode=decode_rows,
-    targets=target_rows,
     loss=loss_rows,
     step=step_rows,
     options=option_rows,
@@ -613,7 +599,7 @@ ROWS = dict(
     picture=picture_rows,
     processes=process_rows,
 )
-GUARDED = ("decode", "targets", "loss", "step")
+GUARDED = ("decode", "loss", "step")
 
 
 def verdict(r):
@@ -624,7 +610,8 @@ def verdict(r):
 
 
 def regressed(r, before):
-    "Whether row `r` is so far behind what was stored that no other machine or busy core explains it."
+    """Whether row `r` is so far behind what was stored that no other machine or busy core
+    explains it."""
     return (
         r["ratio"] > 1.5 * before["ratio"]
         if r.get("most")
@@ -659,7 +646,10 @@ def guard(results, stored):
 def line(r):
     "A row of the table, in Markdown."
     numbers = f"{r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ours_ms']:.1f}"
-    return f"| {r['row']} | {r['against']} | {numbers} | {bar(r)} | {'yes' if verdict(r) else 'NO'} | {r['right']} |"
+    return (
+        f"| {r['row']} | {r['against']} | {numbers} | {bar(r)} | "
+        f"{'yes' if verdict(r) else 'NO'} | {r['right']} |"
+    )
 
 
 def main():
@@ -681,9 +671,8 @@ def main():
     stored, results = kept(TABLE, []), []
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {DEVICE}")
     print(
-        "| what | against | times as fast | quartiles | ours, ms | bar | holds | proved against |\n"
-        + "|---" * 8
-        + "|"
+        "| what | against | times as fast | quartiles | ours, ms | bar | holds | proved "
+        "against |\n" + "|---" * 8 + "|"
     )
     for name in chosen(args.rows or GUARDED * args.guard, ROWS):
         for r in ROWS[name]():

@@ -16,7 +16,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def clock(f, processor=False):
-    "Seconds that one call of `f` takes; of the processor, which no neighbour can spoil, if asked"
+    """Seconds that one call of `f` takes; of the processor, which no neighbour can spoil, if
+    asked"""
     now = time.process_time if processor else time.perf_counter
     start = now()
     f()
@@ -26,7 +27,8 @@ def clock(f, processor=False):
 
 
 def ratios(pairs):
-    "Of (seconds of ours, seconds of the other): the median ratio, its quartiles, the median ms of ours"
+    """Of (seconds of ours, seconds of the other): the median ratio, its quartiles, the median
+    ms of ours"""
     low, mid, high = statistics.quantiles([b / a for a, b in pairs], n=4)
     return dict(
         ratio=mid, low=low, high=high, ours_ms=1e3 * statistics.median(a for a, _ in pairs)

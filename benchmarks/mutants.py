@@ -1,19 +1,22 @@
-"""Mutation testing of every module: do its notebook's proofs and the tests notice when its code is wrong?
+"""Mutation testing of every module: do its notebook's proofs and the tests notice when its
+code is wrong?
 
-    python benchmarks/mutants.py                          every mutant of every module; goes on where it stopped
+    python benchmarks/mutants.py    every mutant of every module; goes on where it stopped
     python benchmarks/mutants.py --module loss convert    of these alone
-    python benchmarks/mutants.py --sample 20              twenty of them, the same each time (--seed for others)
-    python benchmarks/mutants.py --report                 what is known so far, module by module
+    python benchmarks/mutants.py --sample 20    twenty of them, the same each time (--seed for
+                                                others)
+    python benchmarks/mutants.py --report    what is known so far, module by module
     python benchmarks/mutants.py --module loss --list     name every mutant, run none
 
-A mutant is one exported cell with one change: a comparison turned round, + for -, a constant off by one, min for max, a line
-dropped, … A notebook redefines what it exports, so first the change is made in the notebook's cell and the remaining cells
-are run against it, in a process forked where the cell would run. Who survives that meets the tests that name the module, run
-on a copy of the package with the change in it. Killed: something fails. Those who survive both, and differ in no way that
-matters, stand with the reason in `benchmarks/mutants.json`; all others are findings. Results are kept in
-runs/mutants as they come, and hold until the notebook or one of its tests changes. Figures are not drawn and timings not
-taken: a cell that only does that proves nothing.
-"""
+A mutant is one exported cell with one change: a comparison turned round, + for -, a constant
+off by one, min for max, a line dropped, … A notebook redefines what it exports, so first the
+change is made in the notebook's cell and the remaining cells are run against it, in a process
+forked where the cell would run. Who survives that meets the tests that name the module, run on
+a copy of the package with the change in it. Killed: something fails. Those who survive both,
+and differ in no way that matters, stand with the reason in `benchmarks/mutants.json`; all
+others are findings. Results are kept in runs/mutants as they come, and hold until the notebook
+or one of its tests changes. Figures are not drawn and timings not taken: a cell that only does
+that proves nothing."""
 
 import argparse
 import ast
@@ -47,7 +50,7 @@ SECONDS, TIMES = (
 )  # of processor time that a mutant may take, and times what the unchanged notebook takes
 CONTROL = "nothing"
 # of these modules the fixed sample of `make test` is drawn: the idea, and what lies behind it
-SAMPLED = "head loss convert network fastmaps fastloss modelfile checks boxes fetch".split()
+SAMPLED = "head loss convert network fastmaps fastloss modelfile".split()
 # tests of everything at once, or too slow to run for each mutant
 NOT_FOR_MUTANTS = re.compile(
     r"test_(site|quarto_lite|kills|costs|mutants|race|package|versions|written_commands)"
@@ -119,7 +122,8 @@ HARMLESS = (
 
 
 def spots(tree):
-    "Every (node, what to do, label) that can be changed; messages, docstrings, annotations and decorators are left alone"
+    """Every (node, what to do, label) that can be changed; messages, docstrings, annotations
+    and decorators are left alone"""
     found = []
 
     def walk(node, parent=None):
@@ -192,7 +196,8 @@ def is_doc(node, i, parent):
 
 
 def droppable(s):
-    "Statements that can be left out without an error of names: calls, changes in place, early returns, loops over `if`"
+    """Statements that can be left out without an error of names: calls, changes in place,
+    early returns, loops over `if`"""
     if isinstance(s, ast.Expr):
         return (
             isinstance(s.value, ast.Call)
@@ -449,7 +454,8 @@ def run(source, space):
 
 
 def forked(work, seconds):
-    "Starts a process that does `work()`, whose answer is a few words or None, and is given so much processor time"
+    """Starts a process that does `work()`, whose answer is a few words or None, and is given
+    so much processor time"""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
@@ -512,7 +518,8 @@ def fresh():
 
 
 def by_notebook(module, mutants, parallel, report):
-    "Runs the notebook up to each mutant's cell, forks there, and calls `report(mutant, killed by)`; CONTROL is the unchanged one"
+    """Runs the notebook up to each mutant's cell, forks there, and calls `report(mutant,
+    killed by)`; CONTROL is the unchanged one"""
     path = notebooks()[module]
     os.chdir(path.parent)
     if module != "draw":
@@ -525,7 +532,8 @@ def by_notebook(module, mutants, parallel, report):
     )
 
     def rest(i, source, here):
-        "The changed cell and all after it; where a thread runs already, which no fork takes along, those before it too"
+        """The changed cell and all after it; where a thread runs already, which no fork takes
+        along, those before it too"""
         before = [] if here else cells[:i]
 
         def work():
@@ -583,7 +591,8 @@ def changed_package(folder, m):
 
 
 def by_tests(module, mutants, parallel, report):
-    "Runs the module's tests against each mutant, in a process forked where torch and pytest are imported already"
+    """Runs the module's tests against each mutant, in a process forked where torch and pytest
+    are imported already"""
     import pytest
 
     files = [str(p) for p in tests_of(module)]
@@ -680,7 +689,8 @@ def said(rows, least):
     "Prints the rows; whether all is well"
     for module, r in rows.items():
         print(
-            f"{module}: {r['judged']} mutants, {r['killed']} killed ({r['killed'] / r['judged']:.1%})"
+            f"{module}: {r['judged']} mutants, {r['killed']} killed "
+            f"({r['killed'] / r['judged']:.1%})"
         )
     for r in rows.values():
         for name in sorted(r["new"]):
@@ -691,7 +701,8 @@ def said(rows, least):
     }
     few = [m for m, r in rows.items() if r["killed"] < least * r["judged"]]
     print(
-        f"{total['judged']} mutants of {len(rows)} modules: {total['killed']} killed ({total['killed'] / max(1, total['judged']):.1%}), "
+        f"{total['judged']} mutants of {len(rows)} modules: {total['killed']} killed "
+        f"({total['killed'] / max(1, total['judged']):.1%}), "
         f"{total['known']} survived with a known reason, {total['new']} without"
     )
     if few:

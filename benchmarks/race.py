@@ -1,18 +1,20 @@
-"""AP50 against CPU-minutes: this CenterNet beside torchvision's detectors, on the same pictures.
+"""AP50 against CPU-minutes: this CenterNet beside torchvision's detectors, on the same
+pictures.
 
-    make race                                        both courses; what is done already is not done again
+    make race    both courses; what is done already is not done again
     python benchmarks/race.py scenes --only centernet fcos
     python benchmarks/race.py text --minutes 2
 
-Two courses. `scenes`: generated pictures, random weights, torchvision's five detectors as they come. `text`: photos of ICDAR 2015
-with generated words among them, where every detector starts from the same ResNet-18 trunk of ImageNet weights.
+Two courses. `scenes`: generated pictures, random weights, torchvision's five detectors as they
+come. `text`: photos of ICDAR 2015 with generated words among them, where every detector starts
+from the same ResNet-18 trunk of ImageNet weights.
 
-Every run has one core, and a CPU-minute is a minute of that core; the clock stops while pictures are loaded and while it is
-scored. All see the same pictures in the same order, with the same autocast, memory layout, warm-up and clipping, and are scored
-in float32 on the same held-out ones. Three learning rates run to the end, and the best of them counts. What was not reached
-is said as such. Runs are kept in runs/race and go on where they stopped; results stand in benchmarks/race.json. Both courses
-together are about four hours of two cores.
-"""
+Every run has one core, and a CPU-minute is a minute of that core; the clock stops while
+pictures are loaded and while it is scored. All see the same pictures in the same order, with
+the same autocast, memory layout, warm-up and clipping, and are scored in float32 on the same
+held-out ones. Three learning rates run to the end, and the best of them counts. What was not
+reached is said as such. Runs are kept in runs/race and go on where they stopped; results stand
+in benchmarks/race.json. Both courses together are about four hours of two cores."""
 
 import argparse
 import os
@@ -64,7 +66,8 @@ COURSES = dict(
 
 
 def corners(objects):
-    "`[N, 6]` rows (y, x, h, w, class, confidence) → boxes `[N, 4]` (x1, y1, x2, y2) and labels from 1, as torchvision has them."
+    """`[N, 6]` rows (y, x, h, w, class, confidence) → boxes `[N, 4]` (x1, y1, x2, y2) and
+    labels from 1, as torchvision has them."""
     y, x, h, w, c, conf = objects[objects[:, 5] > 0].unbind(1)
     keep = (h > 0) & (w > 0)
     return torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1)[keep], c[
@@ -73,7 +76,8 @@ def corners(objects):
 
 
 class Torchvision(torch.nn.Module):
-    "One of torchvision's detectors behind the two calls of this race; with a `trunk`, its ResNet-18 form started from those weights."
+    """One of torchvision's detectors behind the two calls of this race; with a `trunk`, its
+    ResNet-18 form started from those weights."""
 
     def __init__(self, name, classes, size, trunk=None):
         super().__init__()
@@ -225,7 +229,8 @@ def batch(data, step, size=8):
 
 
 def run(course, name, rate, until):
-    "Train detector `name` at learning rate `rate` until it has used so many CPU-minutes, from where it stopped; its curve is kept beside its weights."
+    """Train detector `name` at learning rate `rate` until it has used so many CPU-minutes,
+    from where it stopped; its curve is kept beside its weights."""
     from centernet_nb.evaluate import evaluate
 
     torch.set_num_threads(1)
@@ -270,7 +275,8 @@ def run(course, name, rate, until):
             )
         )
         print(
-            f"{course} {name:22} rate {rate:g}  {state['used']:5.1f} CPU-min  {state['step']:5} steps  loss {state['curve'][-1][3]:.3f}  AP50 {ap50:.3f}",
+            f"{course} {name:22} rate {rate:g}  {state['used']:5.1f} CPU-min  "
+            f"{state['step']:5} steps  loss {state['curve'][-1][3]:.3f}  AP50 {ap50:.3f}",
             flush=True,
         )
         torch.save(
@@ -305,7 +311,8 @@ def better(curve):
 
 
 def race(course, names, minutes):
-    "Every rate of all `names` to the end; two runs, or as many as there are cores, side by side."
+    """Every rate of all `names` to the end; two runs, or as many as there are cores, side by
+    side."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = {
             n: {
@@ -324,7 +331,8 @@ def best(curves):
 
 
 def reached(curve, bar=0.5):
-    "The CPU-minute at which `curve` crosses `bar` (a straight line between two scorings), or None."
+    """The CPU-minute at which `curve` crosses `bar` (a straight line between two scorings), or
+    None."""
     for (t0, a0, *_), (t1, a1, *_) in zip([(0, 0), *curve], curve):
         if a1 >= bar:
             return t0 + (bar - a0) / (a1 - a0) * (t1 - t0)
@@ -342,14 +350,16 @@ def area(curve, minutes):
 def table(course, results):
     "Markdown: every detector's best rate, its minutes to AP50 0.5, its end, its area."
     lines = [
-        f"| {course} | best rate of | CPU-min to AP50 0.5 | last AP50 | at CPU-min, steps | mean AP50 over the run |",
+        f"| {course} | best rate of | CPU-min to AP50 0.5 | last AP50 | at CPU-min, steps | "
+        f"mean AP50 over the run |",
         "|---|---|---|---|---|---|",
     ]
     for name, curves in results.items():
         rate, curve = next(iter(curves)), best(curves)
         t = reached(curve)
         lines.append(
-            f"| {name} | {rate} of {', '.join(sorted(curves, key=float))} | {f'{t:.1f}' if t else f'not in {curve[-1][0]:.0f}'} | {curve[-1][1]:.3f} | "
+            f"| {name} | {rate} of {', '.join(sorted(curves, key=float))} | "
+            f"{f'{t:.1f}' if t else f'not in {curve[-1][0]:.0f}'} | {curve[-1][1]:.3f} | "
             f"{curve[-1][0]:.1f}, {curve[-1][2]} | {area(curve, curve[-1][0]):.3f} |"
         )
     return "\n".join(lines)

@@ -3,8 +3,9 @@
     python benchmarks/soak.py                     all of it: about an hour on two cores
     python benchmarks/soak.py files kills --files 2000 --kills 10        some of it, shorter
 
-Ends with one table: kills survived, inputs tried, mutants killed; it is kept in benchmarks/soak.json, which the site's page on trust shows.
-Leaves with an error if anything was found."""
+Ends with one table: kills survived, inputs tried, mutants killed; it is kept in
+benchmarks/soak.json, which the site's page on trust shows. Leaves with an error if anything
+was found."""
 
 import argparse
 import collections
@@ -42,12 +43,14 @@ def damaged_files(total, first):
                     seen[kind, "wrong"] += 1
                     findings.append(str(e))
             print(
-                f"  {kind}: {seen[kind, 'read']} read, {seen[kind, 'refused']} refused, {seen[kind, 'wrong']} neither, {time.time() - begin:.0f} s",
+                f"  {kind}: {seen[kind, 'read']} read, {seen[kind, 'refused']} refused, "
+                f"{seen[kind, 'wrong']} neither, {time.time() - begin:.0f} s",
                 flush=True,
             )
     n, refused = sum(seen.values()), sum(v for (_, how), v in seen.items() if how == "refused")
     return (
-        f"{n:,} damaged files (from seed {first}): {n - refused - len(findings):,} read right, {refused:,} refused, {len(findings)} neither",
+        f"{n:,} damaged files (from seed {first}): {n - refused - len(findings):,} read "
+        f"right, {refused:,} refused, {len(findings)} neither",
         findings,
     )
 
@@ -71,7 +74,8 @@ def kills(n):
     out, findings = pytest("tests/test_kills.py", KILLS=str(-(-n // 2)))
     counts = re.findall(r"(\d+) kills, (\d+) of them inside", out)
     return (
-        f"{sum(int(k) for k, _ in counts)} kills, {sum(int(t) for _, t in counts)} of them while a checkpoint was being written: "
+        f"{sum(int(k) for k, _ in counts)} kills, {sum(int(t) for _, t in counts)} of them "
+        f"while a checkpoint was being written: "
         + (
             "every run continued and ended with the same bits"
             if not findings
@@ -82,27 +86,26 @@ def kills(n):
 
 
 def fuzzing(examples):
-    "Encode, peaks, decode and loss against the float64 references, with new examples at each run"
+    """Encode, peaks, decode and loss against the float64 references, with new examples at each
+    run"""
     out, findings = pytest("tests/test_fuzz.py", FUZZ_EXAMPLES=str(examples))
-    tests = (Path(ROOT) / "tests" / "test_fuzz.py").read_text()
+    tests = (Path(ROOT) / "tests" / "test_fuzz.py").read_text(encoding="utf-8")
     n = examples * tests.count("\n@many") + examples // 4 * tests.count("\n@few")
     return f"about {n:,} random cases of encode, peaks, decode, loss and checks: " + (
         "all as the references" if not findings else "NOT all as the references"
     ), findings
 
 
-def mutants():
-    "What was done of this state of the code is not done again; then a few that nobody chose"
-    command = [sys.executable, HERE / "mutants.py"]
+def mutants(n):
+    "A sample of all modules that nobody chose; `make mutants` makes them all"
+    from mutants import notebooks
+
+    how = ["--module", *notebooks(), "--sample", str(n), "--seed", str(int(time.time()))]
+    command = [sys.executable, HERE / "mutants.py", *how]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    lines = done.stdout.strip().split("\n")
-    fresh = subprocess.run(
-        [*command, "--sample", "40", "--seed", str(int(time.time())), "--again"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    print("  " + (done.stdout + fresh.stdout).strip().replace("\n", "\n  "), flush=True)
-    return lines[-1], [d.stdout[-3000:] for d in (done, fresh) if d.returncode]
+    print("  " + done.stdout.strip().replace("\n", "\n  "), flush=True)
+    last = (done.stdout.strip().split("\n") or [""])[-1]
+    return "a fresh sample: " + last, [done.stdout[-3000:]] if done.returncode else []
 
 
 def nbdev3():
@@ -142,6 +145,7 @@ def main():
     parser.add_argument(
         "--seed", type=int, help="of the first damaged file; default: the time"
     )
+    parser.add_argument("--mutants", type=int, default=100, help="of all modules")
     args = parser.parse_args()
     seed = int(time.time()) if args.seed is None else args.seed
     table, findings = [], []
@@ -149,7 +153,7 @@ def main():
         files=lambda: damaged_files(args.files, seed),
         kills=lambda: kills(args.kills),
         fuzzing=lambda: fuzzing(args.examples),
-        mutants=mutants,
+        mutants=lambda: mutants(args.mutants),
         nbdev3=nbdev3,
     )
     for title in chosen(args.parts, parts, "part"):

@@ -120,11 +120,11 @@ def spread(self:ObjectsToPoints,
 # %% ../nbs/03_convert.ipynb #e91a0cab
 @patch(cls_method=True)
 def smooth_points_heatmap(cls:ObjectsToPoints,
-    points_heatmap, # contiguous float maps [..., H, W] with a 1 at every centre, drawn into
-    smooth_kernel, # a kernel for all ones, or one for each of `cells`
-    cells=None, # (map, y, x) of the ones, if known; maps are counted through all leading axes
+    points_heatmap, # contiguous float maps [..., H, W], drawn into
+    smooth_kernel, # a kernel for all centres, or one for each of `cells`
+    cells=None, # (map, y, x) of the centres; None: wherever there is a 1
 )->torch.Tensor: # `points_heatmap`
-    "Lay a Gaussian around every one, overlaps by max (section 3)"
+    "Lay a Gaussian around every centre, overlaps by max (section 3)"
     maps = points_heatmap.view(-1, *points_heatmap.shape[-2:])
     if cells is None: cells = (maps == 1).nonzero().tolist()
     if isinstance(smooth_kernel, torch.Tensor): smooth_kernel = [smooth_kernel]*len(cells)
@@ -157,7 +157,6 @@ def forward(self:ObjectsToPoints,
     (b, c, y, x), values = self.centres(objects)
     C = self.num_classes
     points = self.create_default_heatmaps(len(objects), self.hw, C, objects.device)
-    points[b, c, y, x] = 1
     (ry, rx), (sy, sx) = (torch.stack(pair).tolist() for pair in self.spread(*values.T[2:]))
     kernels = [gaussian_kernel((2*p+1, 2*q+1), s) for p, q, s in zip(ry, rx, zip(sy, sx))]
     self.smooth_points_heatmap(points, kernels, torch.stack([b*(C+4) + c, y, x], 1).tolist())

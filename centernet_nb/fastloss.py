@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['focal_and_slope', 'empty_piece', 'pieces', 'in_memory', 'focal_sums', 'SparseLoss', 'sparse_loss', 'sparse_focal']
 
-# %% ../nbs/deeper/fastloss.ipynb #b196e3ae
+# %% ../nbs/deeper/fastloss.ipynb #a2eebbbf
 import math
 import torch
 from torch.nn import functional as F
 
-# %% ../nbs/deeper/fastloss.ipynb #4beb20db
+# %% ../nbs/deeper/fastloss.ipynb #9a457c84
 def focal_and_slope(
     z, # logits, float of any shape
     y, # targets of the same shape: exactly 1 at centres
@@ -24,13 +24,13 @@ def focal_and_slope(
     return (-torch.where(one, q**alpha*log_p, w*log_q),
             torch.where(one, q**alpha*(alpha*p*log_p - q), w*(p - alpha*q*log_q)))
 
-# %% ../nbs/deeper/fastloss.ipynb #baac4f5b
+# %% ../nbs/deeper/fastloss.ipynb #cd743cb6
 def empty_piece(
     z, # logits, contiguous float32 or float64 [n, …]: any number of pictures or one
     p, q, s, # scratch, like `z`
     slope=None, # [n, …] of any float type and layout: the derivative by `z` is written here
     ignore=None, # bool, broadcasts to `z`: cells that count nothing
-    skip=None, # int64 [k]: places in `z` that count nothing either, as they are counted elsewhere
+    skip=None, # int64 [k]: places in `z` that count nothing, since they count elsewhere
     alpha=2, # power of the error
 ): # sum of each of the n, [n]
     "Focal loss and slope of a piece of the maps as if no object were near (Y = 0)"
@@ -44,7 +44,7 @@ def empty_piece(
     if slope is not None: torch.mul(p, q, out=slope)
     return -s.mul_(p).flatten(1).sum(1)
 
-# %% ../nbs/deeper/fastloss.ipynb #5a3e78ea
+# %% ../nbs/deeper/fastloss.ipynb #e90aa036
 def pieces(
     shape, # of the maps in the order of memory: pictures and three more axes
     cells, # most cells in a piece, but at least one whole row of the last two axes
@@ -56,27 +56,29 @@ def pieces(
     return [(slice(b, min(b + pictures, B)), slice(i, min(i + step, n)))
             for b in range(0, B, pictures) for i in range(0, n, step)]
 
-# %% ../nbs/deeper/fastloss.ipynb #7a53ef5a
+# %% ../nbs/deeper/fastloss.ipynb #d0b918e9
 def in_memory(
     sparse, # `SparsePoints`
     channels, # of the whole map
     last, # does it lie cell by cell (channels_last)?
-): # heat [m] and flat int64 [m]: place in the class maps (rising), in the whole map, in maps [B,h,w]
+): # heat [m]; int64 [m]: place in the class maps (rising), in the whole map, in maps [B,h,w]
     "The cells under Gaussians in the order of memory"
     cells, (_, C, H, W) = sparse.cells, sparse.shape
     if not last:
         picture = cells//(C*H*W)
-        return sparse.heat, cells, cells + picture*((channels - C)*H*W), picture*(H*W) + cells%(H*W)
+        at, pixel = cells + picture*((channels - C)*H*W), picture*(H*W) + cells%(H*W)
+        return sparse.heat, cells, at, pixel
     plane = cells//(H*W)
     place, order = ((plane//C*(H*W) + cells%(H*W))*C + plane%C).sort()
     pixel = place//C
     return sparse.heat[order], place, place + pixel*(channels - C), pixel
 
-# %% ../nbs/deeper/fastloss.ipynb #74381149
+# %% ../nbs/deeper/fastloss.ipynb #3d47bd38
 def _pass_over_all(maps, slopes, place, ignore, alpha, cells):
-    "Sums [B] of class maps in the order of memory, without the cells at `place`; `slopes` are written if given"
+    "Sums [B] of maps in the order of memory, without the cells at `place`; fills `slopes`"
     dtype, (B, n, *rest) = torch.promote_types(maps.dtype, torch.float32), maps.shape
-    row, parts, sums = math.prod(rest), pieces(maps.shape, cells), maps.new_zeros(B, dtype=dtype)
+    row, parts = math.prod(rest), pieces(maps.shape, cells)
+    sums = maps.new_zeros(B, dtype=dtype)
     starts = [(a.start*n + i.start)*row for a, i in parts] + [B*n*row]
     cut = torch.searchsorted(place, place.new_tensor(starts)).tolist()
     some = [False]*B if ignore is None else ignore.flatten(1).any(1).tolist()
@@ -91,25 +93,26 @@ def _pass_over_all(maps, slopes, place, ignore, alpha, cells):
                                  place[k:l] - start if k < l else None, alpha))
     return sums
 
-# %% ../nbs/deeper/fastloss.ipynb #10b2d277
+# %% ../nbs/deeper/fastloss.ipynb #8637fcdd
 @torch.no_grad()
 def focal_sums(
     points, # contiguous or channels_last [B,C(+4),h,w], logits first, any float type
     sparse, # `SparsePoints`
-    slopes=None, # like `points`: the derivative by the logits is written here, 0 for the channels after them
+    slopes=None, # like `points`: filled with the derivative by the logits, then zeros
     ignore=None, # bool [B,h,w]: cells that add no negative loss
     alpha=2, # power of the error
     beta=4, # power of 1-Y
-    cells=2**17, # cells in a piece, of which four buffers are made; on a GPU all are one piece
+    cells=2**18, # cells in a piece, of which four buffers are made; on a GPU all are one piece
 ): # the sum over classes and cells, [B]
-    "Focal loss (equation 1, not yet divided by N) of each picture and its gradient, without a target map"
+    "Focal loss (equation 1, not divided by N) of each picture and its slope, without a target"
     (_, C, H, W), last = sparse.shape, not points.is_contiguous()
     def turn(t): return t.movedim(1, 3) if last else t
     if points.device.type != "cpu": cells = points.numel()
     y, place, at, pixel = in_memory(sparse, points.shape[1], last)
     if slopes is not None: slopes[:, C:] = 0
-    sums = _pass_over_all(turn(points[:, :C]), None if slopes is None else turn(slopes[:, :C]), place,
-                          None if ignore is None else turn(ignore[:, None]), alpha, cells)
+    logits, out = (None if t is None else turn(t[:, :C]) for t in (points, slopes))
+    masked = None if ignore is None else turn(ignore[:, None])
+    sums = _pass_over_all(logits, out, place, masked, alpha, cells)
     z = turn(points).reshape(-1).index_select(0, at).to(sums.dtype)
     loss, slope = focal_and_slope(z, y.to(sums.dtype), alpha, beta)
     if ignore is not None:
@@ -118,7 +121,7 @@ def focal_sums(
     if slopes is not None: turn(slopes).view(-1).scatter_(0, at, slope.to(slopes.dtype))
     return sums.index_add_(0, pixel//(H*W), loss)
 
-# %% ../nbs/deeper/fastloss.ipynb #28a08192
+# %% ../nbs/deeper/fastloss.ipynb #093a7c7e
 class SparseLoss(torch.autograd.Function):
     "Sums of the focal, offset and size loss [B,3] of points with logits, without a target map"
     @staticmethod
@@ -128,16 +131,18 @@ class SparseLoss(torch.autograd.Function):
         ctx.slopes = torch.empty_like(points) if ctx.needs_input_grad[0] else None
         focal = focal_sums(points, sparse, ctx.slopes, *ctx.args)
         b, y, x = sparse.where
-        off = points[b, sparse.shape[1]:, y, x].to(focal.dtype) - sparse.values[:, :points.shape[1]-sparse.shape[1]]
+        found = points[b, sparse.shape[1]:, y, x].to(focal.dtype)
+        off = found - sparse.values[:, :found.shape[1]]   # nothing if there are only logits
         ctx.sign = off.sign()
         l1 = torch.stack([off[:, :2].abs().sum(1), off[:, 2:].abs().sum(1)], 1)
-        return torch.cat([focal[:, None], focal.new_zeros(len(points), 2).index_add_(0, b, l1)], 1)
+        sums = focal.new_zeros(len(points), 2).index_add_(0, b, l1)
+        return torch.cat([focal[:, None], sums], 1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, up):
         slopes, ctx.slopes, (b, y, x) = ctx.slopes, None, ctx.sparse.where
-        if slopes is None:                                # a second time through the same graph
+        if slopes is None:                              # a second time through the same graph
             slopes = torch.empty_like(ctx.saved_tensors[0])
             focal_sums(*ctx.saved_tensors, ctx.sparse, slopes, *ctx.args)
         slopes *= up[:, 0, None, None, None].to(slopes.dtype)
@@ -145,7 +150,7 @@ class SparseLoss(torch.autograd.Function):
         slopes[b, ctx.sparse.shape[1]:, y, x] = l1.to(slopes.dtype)
         return slopes, None, None, None, None
 
-# %% ../nbs/deeper/fastloss.ipynb #848e6584
+# %% ../nbs/deeper/fastloss.ipynb #d6ce72e4
 def sparse_loss(
     points, # [B,C+4,h,w]: logits, offset, size; any float type and layout
     sparse, # `SparsePoints`: the targets
@@ -153,11 +158,13 @@ def sparse_loss(
     alpha=2, # power of the error
     beta=4, # power of 1-Y
 ): # [B,3], differentiable once
-    "Sums of the focal, offset and size loss of each picture (equations 1 to 3, not divided by N); `ValueError` for other shapes"
+    "Sums of the focal, offset and size loss (equations 1 to 3); `ValueError` for other shapes"
     B, C, h, w = sparse.shape
     if tuple(points.shape) not in ((B, C + 4, h, w), (B, C, h, w)):
-        raise ValueError(f"points are {list(points.shape)}, but the targets are for {[B, C + 4, h, w]}")
-    if not points.is_contiguous(memory_format=torch.channels_last): points = points.contiguous()
+        got, shape = list(points.shape), [B, C + 4, h, w]
+        raise ValueError(f"points are {got}, but the targets are for {shape}")
+    by_cell = points.is_contiguous(memory_format=torch.channels_last)
+    points = points if by_cell else points.contiguous()
     return SparseLoss.apply(points, sparse, ignore, alpha, beta)
 
 def sparse_focal(

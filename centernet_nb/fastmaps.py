@@ -6,22 +6,23 @@
 __all__ = ['ragged', 'gaussian_cells', 'draw_gaussians', 'first_of_each', 'SparsePoints', 'sparse_points', 'odd', 'is_peak',
            'find_peaks', 'decode_peaks']
 
-# %% ../nbs/deeper/fastmaps.ipynb #2ae1eb9f
+# %% ../nbs/deeper/fastmaps.ipynb #decebc44
 import math
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-# %% ../nbs/deeper/fastmaps.ipynb #68eb4f43
+# %% ../nbs/deeper/fastmaps.ipynb #39328783
 def ragged(
     lengths, # int64 [n]: the length of each part, 0 allowed
 ): # owner and position, both int64 [lengths.sum()]
-    "Parts of different lengths laid end to end: the owner of each place, and how far into its part it is"
+    "Parts laid end to end: the owner of each place, and how far into its part it is"
     owner = torch.repeat_interleave(lengths)
     start = lengths.cumsum(0) - lengths
-    return owner, torch.arange(len(owner), device=lengths.device) - start.index_select(0, owner)
+    place = torch.arange(len(owner), device=lengths.device)
+    return owner, place - start.index_select(0, owner)
 
-# %% ../nbs/deeper/fastmaps.ipynb #40b004bf
+# %% ../nbs/deeper/fastmaps.ipynb #b43c3818
 def _lines(hw, cells, radii):
     "Patches cut at the border, line by line: owner, dy, first dx and length of each line"
     (H, W), (ry, rx) = hw, radii
@@ -36,8 +37,8 @@ def gaussian_cells(
     cells, # int64 [n]: flat index of each centre in maps [..., H, W]
     radii, # (ry, rx): int64 [n] each
     sigmas, # (σy, σx): float [n] each
-): # flat index int64 [m] and value float [m] of all cells covered; an index may come more than once
-    "The cells of Gaussians around centres, cut at the border of each map; exactly 1 at the centres"
+): # flat index int64 [m] and value float [m] of all cells covered; an index may repeat
+    "Gaussians around centres, cut at the border of their map; exactly 1 at the centres"
     who, dy, dx, n = _lines(hw, cells, radii)                   # one element a line of a patch
     begin = dx - (n.cumsum(0) - n)                              # begin + place in the row = dx
     row = torch.repeat_interleave(n)                            # one element a cell
@@ -47,7 +48,7 @@ def gaussian_cells(
     value = each(begin).add_(place).float().div_(each(sigmas[1][who])).square_()
     return where, value.add_(each((dy/sigmas[0][who]).square())).mul_(-.5).exp_()
 
-# %% ../nbs/deeper/fastmaps.ipynb #c4d8da4a
+# %% ../nbs/deeper/fastmaps.ipynb #07cbb47f
 def draw_gaussians(
     points, # contiguous float maps [..., H, W], drawn into
     cells, # int64 [n]: flat index of each centre in `points`
@@ -59,59 +60,61 @@ def draw_gaussians(
     points.view(-1).scatter_reduce_(0, where, value, "amax")
     return points
 
-# %% ../nbs/deeper/fastmaps.ipynb #f2d59783
+# %% ../nbs/deeper/fastmaps.ipynb #4eb46590
 def first_of_each(
     keys, # int64 [n]
     cost, # float [n]
-): # the different keys in rising order, and for each the index with the smallest cost (the first of equals)
-    "For every key the cheapest of its entries"
+): # the different keys in rising order, and for each the index of its cheapest entry
+    "For every key the entry with the smallest cost, of equal ones the first"
     order = cost.argsort(stable=True)
     order = order[keys[order].argsort(stable=True)]
     keys = keys[order]
     first = torch.cat([keys.new_ones(len(keys[:1])), keys.diff()]) != 0
     return keys[first], order[first]
 
-# %% ../nbs/deeper/fastmaps.ipynb #6a37b83c
+# %% ../nbs/deeper/fastmaps.ipynb #f3df2f51
 class SparsePoints(NamedTuple):
     "Training targets as the cells that are not zero; `dense()` lays them out"
-    cells: torch.Tensor # int64 [m], rising, each once: flat index into [B, C, H, W] of the cells with heat
+    cells: torch.Tensor # int64 [m], rising, each once: flat index in [B, C, H, W] of all heat
     heat: torch.Tensor # float32 [m] in (0, 1], exactly 1 at centres
-    where: tuple # (b, y, x), int64 [n] each: the cells with a centre, each once, in reading order
+    where: tuple # (b, y, x), int64 [n] each: cells with a centre, each once, in reading order
     values: torch.Tensor # float32 [n, 4]: dy, dx, h, w of the object that a cell belongs to
     shape: tuple # (B, C, H, W)
 
     def dense(self,
-        out=None, # contiguous float32 [B, C+4, H, W] to be wiped and used instead of new memory
+        out=None, # contiguous float32 [B, C+4, H, W], wiped and used instead of new memory
     )->torch.Tensor: # points, float32 [B, C+4, H, W]
         "The maps that these cells stand for"
         B, C, H, W = self.shape
-        shape = (B, C+4, H, W)
-        if out is None: out = self.heat.new_zeros(shape)
-        elif out.shape == shape and out.dtype == torch.float32 and out.is_contiguous(): out.zero_()
-        else: raise ValueError(f"out must be a contiguous float32 tensor of shape {list(shape)}, "
-                               f"not {out.dtype} {list(out.shape)}")
+        if out is None: out = self.heat.new_empty(B, C+4, H, W)
+        fits = out.shape == (B, C+4, H, W) and out.dtype == torch.float32
+        if not fits or not out.is_contiguous():
+            raise ValueError(f"out must be contiguous float32 {[B, C+4, H, W]}, "
+                             f"not {out.dtype} {list(out.shape)} of strides {out.stride()}")
+        out.zero_()
         out.view(-1)[self.cells + self.cells//(C*H*W)*(4*H*W)] = self.heat
         b, y, x = self.where
         out[b, C:, y, x] = self.values
         return out
 
-# %% ../nbs/deeper/fastmaps.ipynb #035231e1
+# %% ../nbs/deeper/fastmaps.ipynb #8f9d20f5
 def sparse_points(
     shape, # (B, C, H, W)
     centres, # (b, class, y, x): int64 [n] each, all inside of the maps
     spread, # ((ry, rx), (σy, σx)) of each Gaussian; a radius of 0 covers one cell
     values, # float32 [n, 4]: dy, dx, h, w of each
 )->SparsePoints:
-    "Targets of objects: heat by max; a cell shared by several objects belongs to the smallest box, then to the first"
+    "Targets: heat by max; a shared cell belongs to the smallest box, of equal ones the first"
     _, C, H, W = shape
     b, c, y, x = centres
     at, heat = gaussian_cells((H, W), ((b*C + c)*H + y)*W + x, *spread)
     cells, place = at.unique(return_inverse=True)
     heat = heat.new_zeros(len(cells)).scatter_reduce_(0, place, heat, "amax")
     keys, winner = first_of_each((b*H + y)*W + x, values[:, 2]*values[:, 3])
-    return SparsePoints(cells, heat, (keys//(H*W), keys//W % H, keys % W), values[winner], shape)
+    where = keys//(H*W), keys//W % H, keys % W
+    return SparsePoints(cells, heat, where, values[winner], shape)
 
-# %% ../nbs/deeper/fastmaps.ipynb #aa046ae8
+# %% ../nbs/deeper/fastmaps.ipynb #b37caff0
 def odd(k, # size of a window, in cells
     name="kernel_size", # what to call it in the message
 )->int: # `k`
@@ -120,6 +123,7 @@ def odd(k, # size of a window, in cells
     near = max(int(k), 0)//2*2 + 1
     raise ValueError(f"{name}={k} has no middle cell: choose an odd number such as {near}")
 
+# %% ../nbs/deeper/fastmaps.ipynb #0e6b4ab4
 def _neighbour(heat, at, dy, dx):
     "Values next to the cells `at` of `heat`, -∞ outside of the map, reading nothing else"
     *maps, y, x = at
@@ -132,7 +136,7 @@ def is_peak(
     kernel_size=3, # side of the window, odd; or (height, width)
     at=None, # index of n cells, int64 [n] for each axis of `heat`; None: all cells
 )->torch.Tensor: # bool, like `heat`, or [n]
-    "Cells that are the maximum of their window; of equal cells the first in reading order. Outside of the map is -∞"
+    "Cells that are the maximum of their window, of equal ones the first; -∞ around the map"
     h, w = (kernel_size,)*2 if isinstance(kernel_size, int) else kernel_size
     rows, columns = range(-(odd(h)//2), h//2 + 1), range(-(odd(w)//2), w//2 + 1)
     value = heat if at is None else heat[at]
@@ -141,42 +145,45 @@ def is_peak(
     for dy, dx in ((i, j) for i in rows for j in columns if (i, j) != (0, 0)):
         if at is not None: near = _neighbour(heat, at, dy, dx)
         else: near = around[..., h//2 + dy:, w//2 + dx:][..., :heat.shape[-2], :heat.shape[-1]]
-        peak &= value > near if (dy, dx) < (0, 0) else value >= near
+        peak = peak & (value > near if (dy, dx) < (0, 0) else value >= near)
     return peak
 
-# %% ../nbs/deeper/fastmaps.ipynb #3811dc3e
+# %% ../nbs/deeper/fastmaps.ipynb #29397510
 def _peaks_above(heat, rows, t, kernel_size):
-    "Index of the peaks ≥ t [B], by looking only at rows whose maximum is; None if that's no saving"
+    "Index of the peaks ≥ t [B], looking only at rows whose top is; None if that's no saving"
     b, c, y = (rows >= t[:, None, None]).nonzero().unbind(1)
     band = heat[b, c, y]
     hot = band >= t[b, None]
-    if kernel_size == 1: return *(q[hot.nonzero()[:, 0]] for q in (b, c, y)), hot.nonzero()[:, 1]
-    if hot.sum()*8 > heat.numel(): return None
-    i, x = (hot & is_peak(band, (1, 3))).nonzero().unbind(1)
+    if kernel_size > 1:
+        if hot.sum()*8 > heat.numel(): return None
+        hot &= is_peak(band, (1, 3))
+    i, x = hot.nonzero().unbind(1)
     at = b[i], c[i], y[i], x
+    if kernel_size == 1: return at
     keep = is_peak(heat, kernel_size, at)
     return tuple(q[keep] for q in at)
 
 def _search(heat, kernel_size, floor, most):
-    "Index of all peaks ≥ floor [B], or of the `most` best of each picture and maybe more; None if that's no saving"
+    "Index of all peaks ≥ floor [B], or of the `most` best and more; None if that's no saving"
     rows, all_rows = heat.amax(3), heat[0, :, :, 0].numel()
     n = all_rows if most is None else most*(8 if kernel_size > 1 else 1)
     while True:
         t = floor
-        if n < all_rows: t = floor.maximum(rows.flatten(1).topk(max(n, 1)).values[:, -1].float())
+        if n < all_rows: t = t.maximum(rows.flatten(1).topk(max(n, 1)).values[:, -1].float())
         peaks = _peaks_above(heat, rows, t, kernel_size)
         if peaks is None or n >= all_rows: return peaks
-        if ((peaks[0].bincount(minlength=len(heat)) >= most) | (t <= floor)).all(): return peaks
+        enough = peaks[0].bincount(minlength=len(heat)) >= most
+        if (enough | (t <= floor)).all(): return peaks
         n *= 8
 
-# %% ../nbs/deeper/fastmaps.ipynb #9e2fc24e
+# %% ../nbs/deeper/fastmaps.ipynb #db43c2ee
 def find_peaks(
     heat, # float [B, C, H, W], no NaN
     kernel_size=3, # side of the window, odd; 1: every cell is a peak
     floor=0., # smaller values are no peaks, nor is 0
     most=None, # stop looking when every picture has its `most` best; None: all peaks
 ): # batch, class, y, x (int64 [n]) and value [n] of the peaks, in reading order
-    "The cells of `is_peak` that reach `floor`: all, or at least the `most` best of each picture (and all that equal the last)"
+    "Cells of `is_peak` that reach `floor`: all, or at least the `most` best of each picture"
     B, floor = len(heat), max(floor, torch.finfo(torch.float32).tiny)
     floor = torch.full((B,), floor, device=heat.device)
     at = _search(heat, odd(kernel_size), floor, most) if heat.numel() >= 2**16 else None
@@ -188,15 +195,15 @@ def find_peaks(
         at = peak.nonzero().unbind(1)
     return *at, heat[at]
 
-# %% ../nbs/deeper/fastmaps.ipynb #6460e63a
+# %% ../nbs/deeper/fastmaps.ipynb #868528d4
 @torch.no_grad()
 def decode_peaks(
     points, # float [B, C+4, H, W]: class probabilities, dy, dx, h, w
     kernel_size=3, # window of the peak test; 1: none
     objects_per_image=100, # rows K of each picture
     min_confidence=0.1, # rows under it are all zero
-)->torch.Tensor: # objects float32 [B, K, 6] in output pixels, by falling confidence, ties in reading order
-    "Maps to objects in one go (section 4): `PointsToObjects` after `PointsNonMaxSuppression`, looking only where the heat is"
+)->torch.Tensor: # objects float32 [B, K, 6] in cells, falling confidence, ties in order
+    "The best peaks of maps as objects (section 4), looking only where the heat is"
     B, C, K = len(points), points.shape[1] - 4, objects_per_image
     b, c, y, x, value = find_peaks(points[:, :C], kernel_size, min_confidence, K)
     order = value.argsort(descending=True, stable=True)

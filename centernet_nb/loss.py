@@ -68,7 +68,7 @@ class CenterNetLoss(nn.Module):
         **kwargs # for `ObjectsToPoints`; `hw` and `num_classes` come from the prediction
     ):
         super().__init__()
-        if r_scale <= 0: raise ValueError(f"r_scale={r_scale} must be positive, 4 in the paper")
+        if r_scale <= 0: raise ValueError(f"r_scale={r_scale} must be positive (paper: 4)")
         if obj_to_points is not None and kwargs:
             raise ValueError(f"give obj_to_points or its options {[*kwargs]}, not both")
         self.l_size_lambda, self.l_offset_lambda = l_size_lambda, l_offset_lambda

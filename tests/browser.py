@@ -1,4 +1,5 @@
-"A headless Chromium for the site's tests, driven by selenium through the system's own chromedriver"
+"""A headless Chromium for the site's tests, driven by selenium through the system's own
+chromedriver"""
 
 import contextlib
 import functools
@@ -18,7 +19,8 @@ SWITCHES = (
 
 @contextlib.contextmanager
 def served(folder, base="/"):
-    "`folder` served below the path `base`, as a project site is; gives the address of its root"
+    """`folder` served below the path `base`, as a project site is; gives the address of its
+    root"""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def translate_path(self, path):
@@ -50,7 +52,8 @@ def served(folder, base="/"):
 
 
 class Browser:
-    "One headless window. `phone`: 390×844 pixels with touch; `dark`: the reader prefers dark pages"
+    """One headless window. `phone`: 390×844 pixels with touch; `dark`: the reader prefers dark
+    pages"""
 
     def __init__(self, width=1280, height=900, phone=False, dark=False):
         from selenium import webdriver
@@ -113,7 +116,8 @@ class Browser:
         return [m["message"] for m in self.driver.get_log("browser") if m["level"] == "SEVERE"]
 
     def point(self, css, steps, touch=False):
-        "Press on the middle of the element, move by each (dx, dy) in pixels, let go: click, tap, drag"
+        """Press on the middle of the element, move by each (dx, dy) in pixels, let go: click,
+        tap, drag"""
         from selenium.webdriver.common.actions.action_builder import ActionBuilder
         from selenium.webdriver.common.actions.pointer_input import PointerInput
 

@@ -1,6 +1,8 @@
-"""A training small enough to be killed many times: python tests/killable.py FOLDER [steps=60] [every=1] [pause=0.0] [device=cpu]
+"""A training small enough to be killed many times: python tests/killable.py FOLDER [steps=60]
+[every=1] [pause=0.0] [device=cpu]
 
-Chance comes in by every door: shuffling, a dataset that draws from torch, numpy and `random`, dropout, batch norm, and an average of the weights."""
+Chance comes in by every door: shuffling, a dataset that draws from torch, numpy and `random`,
+dropout, batch norm, and an average of the weights."""
 
 import hashlib
 import json
@@ -39,7 +41,8 @@ class Noise(torch.utils.data.Dataset):
 
 
 class Tiny(nn.Module):
-    "Convolutions, batch norm, dropout; the ballast makes checkpoints large enough to be met half-written"
+    """Convolutions, batch norm, dropout; the ballast makes checkpoints large enough to be met
+    half-written"""
 
     num_classes = 2
 
@@ -82,7 +85,8 @@ def digest(net):
 
 
 def same(a, b, where=""):
-    "First place at which two checkpoints differ, to the bit; None if nowhere. Wall-clock seconds don't count"
+    """First place at which two checkpoints differ, to the bit; None if nowhere. Wall-clock
+    seconds don't count"""
     if type(a) is not type(b):
         return f"{where}: {type(a)} {type(b)}"
     if isinstance(a, dict):

@@ -1,6 +1,8 @@
-"""Files as accidents and enemies leave them: bytes flipped, cut, doubled; values of JSON exchanged for others
+"""Files as accidents and enemies leave them: bytes flipped, cut, doubled; values of JSON
+exchanged for others
 
-Each target reads one mutated file. It must be read right or refused with our own error, in bounded time and memory; anything else is a finding."""
+Each target reads one mutated file. It must be read right or refused with our own error, in
+bounded time and memory; anything else is a finding."""
 
 import copy
 import json
@@ -227,7 +229,7 @@ class Files:
             rate=0.1,
         )
         self.checkpoint = save_tensors(self.state, self.folder / "good.pth")
-        self.model = self.folder / "model.pth"
+        self.model = self.folder / "model.safetensors"
         save_model(
             CenterNet(
                 pretrained=False,
@@ -292,7 +294,8 @@ class Files:
         )
 
     def try_one(self, kind, seed):
-        "Mutates and reads one file: 'read' or 'refused'; AssertionError with what happened otherwise"
+        """Mutates and reads one file: 'read' or 'refused'; AssertionError with what happened
+        otherwise"""
         good, mutate, read = self.kinds[kind]
         rng = random.Random(f"{kind}{seed}")
         path = self.folder / f"mutated{good.suffix}"

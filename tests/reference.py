@@ -1,11 +1,13 @@
-"Slow, plain float64 references: what encode, peaks, decode and loss must compute, written without a look at the package"
+"""Slow, plain float64 references: what encode, peaks, decode and loss must compute, written
+without a look at the package"""
 
 import math
 import numpy as np
 
 
 def radius(h, w, o):
-    "Smallest of the three radii at which a box moved by its corners keeps IoU `o` (paper, section 3, after CornerNet), by bisection"
+    """Smallest of the three radii at which a box moved by its corners keeps IoU `o` (paper,
+    section 3, after CornerNet), by bisection"""
 
     def iou(kind, r):
         if kind == "apart":
@@ -30,7 +32,8 @@ def radius(h, w, o):
 
 
 def spread(h, w, gaussian, k, o):
-    "((radius y, σ y), (radius x, σ x)) of an object's Gaussian, or None; radii not rounded for the sized kinds"
+    """((radius y, σ y), (radius x, σ x)) of an object's Gaussian, or None; radii not rounded
+    for the sized kinds"""
     if gaussian == "fixed":
         return ((k // 2, (k // 2 + 1) / 3),) * 2 if k else None
     if gaussian == "adaptive":
@@ -101,7 +104,8 @@ def loss(
     offset_weight=1.0,
     **kind,
 ):
-    "Prediction and objects in input pixels → `[B, 3]`: equations 1 to 4, each image over its objects + 1"
+    """Prediction and objects in input pixels → `[B, 3]`: equations 1 to 4, each image over its
+    objects + 1"""
     B, C = points.shape[0], points.shape[1] - 4
     objects = objects.copy()
     objects[..., :4] /= scale

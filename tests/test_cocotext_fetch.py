@@ -1,4 +1,5 @@
-"COCO-Text fetched from a server on 127.0.0.1 that drops connections, truncates bodies, answers 404 and 503"
+"""COCO-Text fetched from a server on 127.0.0.1 that drops connections, truncates bodies,
+answers 404 and 503"""
 
 import io
 import json
@@ -13,10 +14,11 @@ import pytest
 from PIL import Image
 from servers import Server
 from centernet_nb.checks import DataError, DownloadError
-from centernet_nb.cocotext import CocoText, fetch_pictures, get_cocotext
+from centernet_nb.textdata import CocoText
+from centernet_nb.textlayout import fetch_pictures, get_cocotext
 from centernet_nb.words import generate_words
 
-fast = dict(timeout=2, progress=False)
+fast = dict(timeout=20, progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +31,7 @@ def source(tmp_path_factory):
     "24 generated pictures in COCO-Text's layout: 18 train, 6 val"
     folder = tmp_path_factory.mktemp("source")
     path = generate_words(folder, 24, seed=3, size=192)
-    layout = json.loads(path.read_text())
+    layout = json.loads(path.read_text(encoding="utf-8"))
     for i in layout["imgs"].values():
         i["set"] = "val" if i["id"] > 18 else "train"
     path.write_text(json.dumps(layout))
@@ -111,7 +113,8 @@ def test_only_what_is_needed(source, tmp_path, monkeypatch):
 
 
 def test_a_bad_line(source, tmp_path):
-    "Dropped connections, cut and garbled pictures, 503s: all mended by asking again; a 404 is reported and stops nobody"
+    """Dropped connections, cut and garbled pictures, 503s: all mended by asking again; a 404
+    is reported and stops nobody"""
     plan = {
         name(0): [drop],
         name(1): [503, 503],
@@ -150,7 +153,8 @@ def test_a_bad_line(source, tmp_path):
 
 
 def test_never_a_wrong_picture(source, tmp_path):
-    "A server that always sends half a picture, or one of another size, never gets a name for it"
+    """A server that always sends half a picture, or one of another size, never gets a name for
+    it"""
     other = io.BytesIO()
     Image.new("RGB", (64, 48)).save(other, "JPEG")
     plan = {
@@ -177,7 +181,10 @@ def test_never_a_wrong_picture(source, tmp_path):
         )
 
 
-RUN = "import sys; from centernet_nb.cocotext import fetch_pictures; fetch_pictures(sys.argv[1], sys.argv[2], url=sys.argv[3], workers=2, progress=False)"
+RUN = (
+    "import sys; from centernet_nb.textlayout import fetch_pictures; "
+    "fetch_pictures(sys.argv[1], sys.argv[2], url=sys.argv[3], workers=2, progress=False)"
+)
 
 
 def test_resumes_after_kill(source, tmp_path):
@@ -216,7 +223,7 @@ def test_refusals(source, tmp_path, monkeypatch):
     monkeypatch.setenv("CENTERNET_NB_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match="no split 'tset'"):
         fetch_pictures(source / "cocotext.v2.json", tmp_path, splits=("tset",))
-    layout = json.loads((source / "cocotext.v2.json").read_text())
+    layout = json.loads((source / "cocotext.v2.json").read_text(encoding="utf-8"))
     layout["imgs"]["1"]["file_name"] = "../../evil.jpg"
     (tmp_path / "evil.json").write_text(json.dumps(layout))
     with pytest.raises(DataError, match="evil.jpg"):

@@ -46,7 +46,8 @@ def upset(seed):
 
 @pytest.mark.parametrize("amp", ["no", "bf16"])
 def test_train_twice(photos, amp):
-    "The whole network on augmented pictures from files, with the global generators in different states"
+    """The whole network on augmented pictures from files, with the global generators in
+    different states"""
     results = []
     for n, workers in ((1, 0), (2, 0), (3, 2)):
         net = small_net(photos)

@@ -1,4 +1,5 @@
-"Encode, peaks, decode and loss against the float64 references, over shapes, dtypes and values that nobody would think of"
+"""Encode, peaks, decode and loss against the float64 references, over shapes, dtypes and
+values that nobody would think of"""
 
 import os
 import numpy as np
@@ -49,7 +50,8 @@ def affordable(b, c, h, w):
 
 
 def random_objects(seed, b, n, c, h, w, largest=None):
-    "Rows on a grid of 1/16 pixel (exact in float32): centres in and around the map, sizes from 0 on, several in one cell, some padding"
+    """Rows on a grid of 1/16 pixel (exact in float32): centres in and around the map, sizes
+    from 0 on, several in one cell, some padding"""
     rng = np.random.default_rng(seed)
     o = np.zeros((b, n, 6))
     o[..., 0], o[..., 1] = (rng.integers(-8, 16 * s + 8, (b, n)) / 16 for s in (h, w))
@@ -68,7 +70,8 @@ def encoder(c, hw, gaussian, k=3, o=0.3):
 
 
 def clear_of_steps(objects, kind):
-    "Radii are rounded down: skip cases where float32 and float64 may fall on either side of a whole number"
+    """Radii are rounded down: skip cases where float32 and float64 may fall on either side of
+    a whole number"""
     if kind["gaussian"] == "fixed":
         return
     for h, w in objects[..., 2:4].reshape(-1, 2):
@@ -124,7 +127,8 @@ def test_decode_of_encode(seed, b, n, c, h, w):
 
 
 def random_points(seed, b, c, h, w, levels):
-    "Class values of few different levels, so that ties and plateaus are the rule; any offsets and sizes"
+    """Class values of few different levels, so that ties and plateaus are the rule; any
+    offsets and sizes"""
     rng = np.random.default_rng(seed)
     points = rng.normal(0, 20, (b, c + 4, h, w)).round(2)
     points[:, :c] = (
@@ -300,7 +304,8 @@ def test_loss_gradients(seed, from_logits, kind):
 
 @pytest.mark.parametrize("dtype, bound", [(torch.bfloat16, 0.02), (torch.float16, 0.003)])
 def test_loss_under_autocast(dtype, bound):
-    "Predictions rounded to half the bits change each loss by no more than the stated share of it"
+    """Predictions rounded to half the bits change each loss by no more than the stated share
+    of it"""
     rng = np.random.default_rng(0)
     objects = torch.tensor(random_objects(0, 2, 5, 3, 128, 128), dtype=torch.float32)
     points = torch.tensor(rng.normal(0, 3, (2, 7, 32, 32)), dtype=torch.float32)
@@ -325,7 +330,8 @@ def test_network_under_autocast(dtype, bound):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_extreme_logits(dtype):
-    "±1e4 (and what fits of it): finite losses, finite gradients, and not zero where the answer is wrong"
+    """±1e4 (and what fits of it): finite losses, finite gradients, and not zero where the
+    answer is wrong"""
     objects = torch.tensor([[[8.0, 8, 4, 4, 0, 1]]])
     for value in (1e4, -1e4):
         points = torch.full((1, 5, 4, 4), value).to(dtype).requires_grad_()
@@ -367,7 +373,8 @@ values = st.sampled_from([0.0, 1, 0.5, -1, 3, 1e9, float("nan"), float("inf"), -
     other=junk,
 )
 def test_checks_refuse_or_pass(shape, fill, dtype, other):
-    "Whatever comes: it passes unchanged or is refused by a TypeError or our own error, nothing else"
+    """Whatever comes: it passes unchanged or is refused by a TypeError or our own error,
+    nothing else"""
     if dtype == torch.int64 and not np.isfinite(fill):
         fill = 0
     for x in (

@@ -1,7 +1,9 @@
-"""Trainings that die: by SIGKILL at any moment, by Ctrl-C, by a full disk, by a loss that is no number
+"""Trainings that die: by SIGKILL at any moment, by Ctrl-C, by a full disk, by a loss that is
+no number
 
-Each killed run is continued until it ends, and must end as the run that nobody disturbed: same weights, optimizer, average, schedule, order of samples,
-random numbers, to the bit. `KILLS` sets how many kills (default 8); the long form uses 30 and more."""
+Each killed run is continued until it ends, and must end as the run that nobody disturbed: same
+weights, optimizer, average, schedule, order of samples, random numbers, to the bit. `KILLS`
+sets how many kills (default 8); the long form uses 30 and more."""
 
 import math
 import multiprocessing
@@ -19,14 +21,16 @@ import torch
 from killable import Noise, Tiny, same, settings
 from centernet_nb.checkpoint import load_tensors, save_tensors
 from centernet_nb.checks import CheckpointError, DataError
-from centernet_nb.train import LossError, train
+from centernet_nb.run import LossError
+from centernet_nb.train import train
 
 KILLS, STEPS = int(os.environ.get("KILLS", 8)), 50
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
 def start(folder, **kwargs):
-    "The training in a process of its own, forked from a server that has imported torch already"
+    """The training in a process of its own, forked from a server that has imported torch
+    already"""
     os.environ["PYTHONPATH"] = os.pathsep.join(
         dict.fromkeys(
             [
@@ -62,11 +66,14 @@ def undisturbed(tmp_path_factory):
 
 def assert_same_end(folder, truth):
     assert same(load_tensors(folder / "run.pth"), load_tensors(truth / "run.pth")) is None
-    assert (folder / "final.json").read_text() == (truth / "final.json").read_text()
+    assert (folder / "final.json").read_text(encoding="utf-8") == (
+        truth / "final.json"
+    ).read_text(encoding="utf-8")
 
 
 def kill_while_writing(p, folder, rng, patience):
-    "Waits for a half-written checkpoint (beyond a random number of them) and kills the process there"
+    """Waits for a half-written checkpoint (beyond a random number of them) and kills the
+    process there"""
     end, met, before = time.monotonic() + patience, rng.randrange(3), set()
     while p.is_alive() and time.monotonic() < end:
         now = (
@@ -148,7 +155,8 @@ def test_killed_in_a_fresh_interpreter_with_workers(tmp_path, undisturbed):
 
 @posix
 def test_ctrl_c(tmp_path, undisturbed):
-    "A sentence that says where the run stands; the checkpoint is whole, and the run can be continued"
+    """A sentence that says where the run stands; the checkpoint is whole, and the run can be
+    continued"""
     command = [sys.executable, killable.__file__, str(tmp_path), f"steps={STEPS}"]
     listen = lambda: signal.signal(
         signal.SIGINT, signal.SIG_DFL
@@ -178,7 +186,8 @@ def test_ctrl_c(tmp_path, undisturbed):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    "A real file system of 20 MB: room for a checkpoint of 8 MB and the previous one, not for a third"
+    """A real file system of 20 MB: room for a checkpoint of 8 MB and the previous one, not for
+    a third"""
     place = tmp_path / "disk"
     place.mkdir()
     if (
@@ -194,7 +203,8 @@ def small_disk(tmp_path):
 
 
 def test_full_disk(small_disk):
-    "A real one that fills up: a clear message, nothing half-written, the last good checkpoint still there and still good"
+    """A real one that fills up: a clear message, nothing half-written, the last good
+    checkpoint still there and still good"""
     kwargs = settings(small_disk, 12, every=2)
     with pytest.raises(CheckpointError, match="run.pth.*disk is full.*untouched"):
         train(Noise(), net=Tiny(1_000_000), **kwargs)
@@ -284,7 +294,8 @@ class Bad(Noise):
 @pytest.mark.parametrize("how", ["error", "gone", "nan box", "nan pixel", "no class"])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_bad_sample(tmp_path, how, workers, capsys):
-    "By policy the run stops and names the sample, or leaves it out, counts and reports; it never hangs and never goes on silently"
+    """By policy the run stops and names the sample, or leaves it out, counts and reports; it
+    never hangs and never goes on silently"""
     kwargs = settings(tmp_path, 12)
     with pytest.raises(DataError, match=r"sample 7: .+"):
         train(Bad(how), net=Tiny(10), workers=workers, **kwargs)
@@ -326,7 +337,8 @@ class Failing(Tiny):
 
 
 def test_nan_loss(tmp_path):
-    "Stops at once; the batch is kept; the message names the step, the samples and what may be the cause"
+    """Stops at once; the batch is kept; the message names the step, the samples and what may
+    be the cause"""
     with pytest.raises(
         LossError, match=r"loss at step 4.*nan.*lower `lr`.*samples.*run.bad_batch.pth"
     ) as e:
@@ -353,7 +365,8 @@ def test_exploding_weights_are_named(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other run", "both"])
 def test_damaged_checkpoint(tmp_path, undisturbed, damage, capsys):
-    "A torn newest checkpoint: the previous one is used. Both torn, or another run's: refused, not begun anew silently"
+    """A torn newest checkpoint: the previous one is used. Both torn, or another run's:
+    refused, not begun anew silently"""
     kwargs = settings(tmp_path, 8)
     whole = killable.digest(
         train(Noise(), net=seeded_tiny(), **settings(tmp_path / "other", 8))

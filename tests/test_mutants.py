@@ -1,4 +1,5 @@
-"Twenty mutants, the same ones each time: proofs and tests must notice (all of them: `make soak`)"
+"""Twenty mutants, the same ones each time: proofs and tests must notice (all of them: `make
+soak`)"""
 
 import os
 import re
@@ -46,10 +47,20 @@ def test_the_tests_get_the_changed_package(tmp_path):
     m = next(m for m in mutants.list_mutants(["fetch"]) if m["what"] == "20 → 21")
     mutants.changed_package(tmp_path, m)
     changed, real = (p / "centernet_nb/fetch.py" for p in (tmp_path, mutants.ROOT))
-    here = [t.split("# %% ") for t in (changed.read_text(), real.read_text())]
+    here = [
+        t.split("# %% ")
+        for t in (changed.read_text(encoding="utf-8"), real.read_text(encoding="utf-8"))
+    ]
     assert len(here[0]) == len(here[1])
     differ = [a for a, b in zip(*here) if a != b]
     assert len(differ) == 1 and m["id"] in differ[0] and "21" in differ[0]
+
+
+def test_reasons_are_of_three_kinds():
+    "Whoever may live is equal, costs only speed, or changes only a message"
+    reasons = mutants.kept(mutants.REASONS, {})
+    kinds = "equal: ", "speed only: ", "message only: "
+    assert reasons and all(why.startswith(kinds) for why in reasons.values())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

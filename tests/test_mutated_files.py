@@ -1,4 +1,5 @@
-"A few hundred damaged files of each kind: read right or refused with our own error, in bounded time and memory (`make soak`: 10,000 and more)"
+"""A few hundred damaged files of each kind: read right or refused with our own error, in
+bounded time and memory (`make soak`: 10,000 and more)"""
 
 import collections
 import io

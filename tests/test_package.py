@@ -1,8 +1,7 @@
-"sdist and wheel: they build, pass twine's check, and run from an empty environment that borrows torch"
+"""sdist and wheel: they build, pass twine's check, and run from an empty environment that
+borrows torch"""
 
-from email import message_from_string
 import os
-from pathlib import Path
 import re
 import shutil
 import subprocess
@@ -10,10 +9,15 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from email import message_from_string
+from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = "settings.ini setup.py pyproject.toml MANIFEST.in README.md LICENSE NOTICE CHANGELOG.md centernet_nb tests"
+PARTS = (
+    "settings.ini setup.py pyproject.toml MANIFEST.in README.md LICENSE NOTICE "
+    "CHANGELOG.md centernet_nb tests"
+)
 
 
 def run(*command, cwd, **env):
@@ -28,7 +32,8 @@ def run(*command, cwd, **env):
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    "(sdist, wheel), the wheel built from the sdist, of a copy without anything that is ignored by git"
+    """(sdist, wheel), the wheel built from the sdist, of a copy without anything that is
+    ignored by git"""
     for needed in ("build", "setuptools", "wheel"):
         pytest.importorskip(needed)
     copy = tmp_path_factory.mktemp("source")
@@ -84,7 +89,8 @@ def test_metadata(built):
 
 @pytest.fixture(scope="session")
 def installed(built, tmp_path_factory):
-    "The folder of the commands of an environment that holds the wheel and, borrowed, what it depends on"
+    """The folder of the commands of an environment that holds the wheel and, borrowed, what it
+    depends on"""
     home = tmp_path_factory.mktemp("empty")
     run(sys.executable, "-m", "venv", "--without-pip", home / "venv", cwd=home)
     bin = home / "venv" / ("Scripts" if os.name == "nt" else "bin")
@@ -116,7 +122,10 @@ def test_every_command(installed, tmp_path):
     env = dict(CENTERNET_NB_CACHE=str(tmp_path / "cache"), CENTERNET_NB_DATA="")
     call = lambda name, *args: run(installed / name, *args, cwd=tmp_path, **env)
     python = installed / "python"
-    make = "from centernet_nb.shapes import generate_scenes as g; g('train', 8, size=64); g('val', 4, seed=1, size=64)"
+    make = (
+        "from centernet_nb.shapes import generate_scenes as g; g('train', 8, size=64); "
+        "g('val', 4, seed=1, size=64)"
+    )
     run(python, "-c", make, cwd=tmp_path)
     annotations = next((tmp_path / "train").glob("*.json")).name
     few = "--steps", "2"

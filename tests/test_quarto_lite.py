@@ -1,4 +1,5 @@
-"Tests of the docs builder's own small parts: renaming, links, numbering, README, alternative texts, the API page."
+"""Tests of the docs builder's own small parts: renaming, links, numbering, README, alternative
+texts, the API page."""
 
 import json
 import re
@@ -102,21 +103,23 @@ def test_mend_renames_pages_and_everything_follows(tmp_path):
         "website: {navbar: {left: [{href: 00_backbone.ipynb}]}}\n"
     )
     (tmp_path / "sidebar.yml").write_text(
-        "website: {sidebar: {contents: [00_backbone.ipynb, {section: S, contents: [index.ipynb]}]}}\n"
+        "website: {sidebar: {contents: [00_backbone.ipynb, {section: S, contents: "
+        "[index.ipynb]}]}}\n"
     )
     assert q.mend(tmp_path) == {"00_backbone.ipynb": "backbone.ipynb"}
     assert not (tmp_path / "00_backbone.ipynb").exists()
     index, page = (
-        json.loads((tmp_path / n).read_text()) for n in ("index.ipynb", "backbone.ipynb")
+        json.loads((tmp_path / n).read_text(encoding="utf-8"))
+        for n in ("index.ipynb", "backbone.ipynb")
     )
     assert (
         index["cells"][0]["source"] == "[b](backbone.ipynb)"
         and "00_backbone" in index["cells"][1]["source"]
     )
     assert page["cells"][2]["outputs"][0]["data"]["text/markdown"] == "**bold**\n"
-    assert "[b](backbone.ipynb)" in (tmp_path / "404.qmd").read_text()
+    assert "[b](backbone.ipynb)" in (tmp_path / "404.qmd").read_text(encoding="utf-8")
     for name in ("_quarto.yml", "sidebar.yml"):
-        assert "00_" not in (tmp_path / name).read_text()
+        assert "00_" not in (tmp_path / name).read_text(encoding="utf-8")
 
 
 def test_two_pages_of_one_name_are_refused(tmp_path):
@@ -128,7 +131,11 @@ def test_two_pages_of_one_name_are_refused(tmp_path):
 
 def test_polish():
     layout = pytest.importorskip("smalldocs.layout", reason="smalldocs needs Python 3.11")
-    page = f'<link rel="stylesheet" href="{layout.KATEX}/katex.min.css"><script type="module">import mermaid from \'{layout.MERMAID}\';mermaid.initialize({{}});</script>'
+    page = (
+        f'<link rel="stylesheet" href="{layout.KATEX}/katex.min.css"><script '
+        f'type="module">import mermaid from '
+        f"'{layout.MERMAID}';mermaid.initialize({{}});</script>"
+    )
     done = q.polish(page, "toolbox/x.html", "/p/")
     assert (
         'href="../site/vendor/katex/katex.min.css"' in done
@@ -136,19 +143,21 @@ def test_polish():
         and not q.hosts(done)
     )
     arrow = q.polish(
-        '<a class="t" data-bs-toggle="collapse" data-bs-target="#s" role="navigation" aria-expanded="true">',
+        '<a class="t" data-bs-toggle="collapse" data-bs-target="#s" role="navigation" '
+        'aria-expanded="true">',
         "x.html",
         "/p/",
     )
     assert 'role="button" tabindex="0"' in arrow and "Enter" in arrow
     lost = q.polish(
-        '<a href="index.html"><a href="./a.html"><a href="https://x.org"><a href="#t"><script src="site_libs/a.js"></script>',
+        '<a href="index.html"><a href="./a.html"><a href="https://x.org"><a '
+        'href="#t"><script src="site_libs/a.js"></script>',
         "404.html",
         "/p/",
     )
     assert (
-        lost
-        == '<a href="/p/index.html"><a href="/p/a.html"><a href="https://x.org"><a href="#t"><script src="/p/site_libs/a.js"></script>'
+        lost == '<a href="/p/index.html"><a href="/p/a.html"><a href="https://x.org"><a '
+        'href="#t"><script src="/p/site_libs/a.js"></script>'
     )
 
 
@@ -160,7 +169,10 @@ def test_hosts_and_foreign_fonts():
         '<img src="//x.org/a.png"><link rel="stylesheet" href="http://x/a.css">'
     ) == ["//x.org/a.png", "http://x/a.css"]
     assert q.hosts('<link rel="canonical" href="https://x.org"><img src="a.png">') == []
-    css = '@charset "U";@import url(https://f.org/css2?a=1;2;3);a{b:c}@import "//f.org/x";@import url(own.css);'
+    css = (
+        '@charset "U";@import url(https://f.org/css2?a=1;2;3);a{b:c}@import '
+        '"//f.org/x";@import url(own.css);'
+    )
     assert q.FOREIGN.sub("", css) == '@charset "U";a{b:c}@import url(own.css);'
 
 
@@ -173,7 +185,8 @@ def test_readme_links_work_from_the_root(tmp_path):
     nb = notebook(
         cell(
             "markdown",
-            '# T\n\n[l](00_backbone.ipynb) [up](../LICENSE) [w](https://x.org) ![h](site/h.png) <img src="site/i.png">',
+            "# T\n\n[l](00_backbone.ipynb) [up](../LICENSE) [w](https://x.org) "
+            '![h](site/h.png) <img src="site/i.png">',
         ),
         cell("code", "#| hide\nsecret"),
         cell("code", '#| fig-alt: "A dot"\nplot()', [png]),
@@ -219,11 +232,17 @@ def test_links_to_the_published_site_become_near():
     assert prepare_site.near_links(text, "index.ipynb", "https://a.io/p/").startswith(
         "[`x`](toolbox/data.html#x)"
     )
-    names = "[`C`](https://a.io/p/m.html#c) [`C.f`](https://a.io/p/m.html#c.f) [`C.g`](https://a.io/p/m.html#c.g) [`_h`](https://a.io/p/m.html#_h)"
+    names = (
+        "[`C`](https://a.io/p/m.html#c) [`C.f`](https://a.io/p/m.html#c.f) "
+        "[`C.g`](https://a.io/p/m.html#c.g) [`_h`](https://a.io/p/m.html#_h)"
+    )
     near = prepare_site.near_links(
         names, "m.ipynb", "https://a.io/p", {"m.html": {"c", "c.f"}}
     )
-    twice = "see [[`C`](https://a.io/p/m.html#c)](own.ipynb)\n```python\n# a [`C`](https://a.io/p/m.html#c)\n```"
+    twice = (
+        "see [[`C`](https://a.io/p/m.html#c)](own.ipynb)\n```python\n# a "
+        "[`C`](https://a.io/p/m.html#c)\n```"
+    )
     assert (
         prepare_site.near_links(twice, "m.ipynb", "https://a.io/p", {})
         == "see [`C`](own.ipynb)\n```python\n# a `C`\n```"
@@ -285,14 +304,15 @@ def test_workflows_are_yaml_with_jobs():
     files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
     assert {f.stem for f in files} >= {"test", "docs", "release"}
     for f in files:
-        flow = yaml.safe_load(f.read_text())
+        flow = yaml.safe_load(f.read_text(encoding="utf-8"))
         assert flow["jobs"] and (True in flow or "on" in flow), f.name
         for job in flow["jobs"].values():
             assert job["runs-on"] and all("uses" in s or "run" in s for s in job["steps"])
 
 
 def test_nbdev_can_document_every_cell():
-    "Where a notebook exports, nbdev runs every cell that holds an import when it makes the page: such a cell must hold nothing else."
+    """Where a notebook exports, nbdev runs every cell that holds an import when it makes the
+    page: such a cell must hold nothing else."""
     import ast
 
     bad = []

@@ -1,4 +1,5 @@
-"The race's own parts: boxes to torchvision and back, the clock's arithmetic, the same pictures for all"
+"""The race's own parts: boxes to torchvision and back, the clock's arithmetic, the same
+pictures for all"""
 
 import pytest
 import race

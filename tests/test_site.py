@@ -1,6 +1,8 @@
-"""The built site, read by a parser and used in a headless Chromium: mouse, touch, keyboard, light, dark, desktop, phone.
+"""The built site, read by a parser and used in a headless Chromium: mouse, touch, keyboard,
+light, dark, desktop, phone.
 
-A `_docs` that is newer than everything it is made of is used as it is; otherwise the site is built in a copy."""
+A `_docs` that is newer than everything it is made of is used as it is; otherwise the site is
+built in a copy."""
 
 import html.parser
 import importlib
@@ -55,7 +57,8 @@ def site(tmp_path_factory):
     if not shutil.which("quarto"):
         pytest.importorskip(
             "smalldocs",
-            reason="neither Quarto nor smalldocs (Python 3.11 or newer) is here to build the site",
+            reason="neither Quarto nor smalldocs (Python 3.11 or newer) is here to build the "
+            "site",
         )
     copy = tmp_path_factory.mktemp("site") / "copy"
     shutil.copytree(
@@ -231,15 +234,15 @@ def test_lessons_open_in_colab(pages):
 
 
 def test_sitemap_llms_and_search_index(site, pages):
-    sitemap = (site / "sitemap.xml").read_text()
+    sitemap = (site / "sitemap.xml").read_text(encoding="utf-8")
     assert all(f"{BASE}{p}" in sitemap for p in pages if p not in ("404.html",))
-    llms = (site / "llms.txt").read_text()
+    llms = (site / "llms.txt").read_text(encoding="utf-8")
     assert (
         llms.startswith("# centernet_nb")
         and "backbone.llms.md" in llms
         and (site / "backbone.llms.md").is_file()
     )
-    index = json.loads((site / "search.json").read_text())
+    index = json.loads((site / "search.json").read_text(encoding="utf-8"))
     assert {e["href"].split("#")[0] for e in index} >= set(pages) - {"404.html"}
 
 
@@ -272,7 +275,7 @@ def test_every_page_fits_a_phone_and_loads_without_an_error(phone, home, pages):
         phone.open(home + name)
         assert phone.errors() == [], name
         width, left = phone.js(r"""return [document.documentElement.scrollWidth - innerWidth,
-            [...document.querySelectorAll('main .math')].filter((e) => !e.querySelector('.katex')).length]""")
+            [...document.querySelectorAll('main .math')].filter((e) => !e.querySelector('.katex')).length]""")  # noqa: E501
         assert not left, f"{name}: {left} formulas left as text"
         if width > 0:
             wide[name] = width
@@ -294,7 +297,7 @@ CONTRAST = """const light = (c) => { const v = c.match(/[\\d.]+/g).slice(0, 3).m
   const e = document.querySelector(arguments[0]);
   let back = e; while (/rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(back).backgroundColor)) back = back.parentElement;
   const a = light(getComputedStyle(e).color), b = light(getComputedStyle(back).backgroundColor);
-  return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);"""
+  return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);"""  # noqa: E501
 
 
 @needs_browser
@@ -310,7 +313,8 @@ def test_search_finds_gaussian_radius_and_can_be_read(home, dark):
         b.type("#quarto-search input", "gaussian radius")
         b.wait("document.querySelectorAll('.search-result').length > 1")
         found = b.js(
-            "return [...document.querySelectorAll('.search-result')].map((e) => e.getAttribute('href'))"
+            "return [...document.querySelectorAll('.search-result')].map((e) => "
+            "e.getAttribute('href'))"
         )
         assert any("convert.html" in f for f in found) and any("api.html" in f for f in found)
         assert (
@@ -384,7 +388,8 @@ def test_figures_compute_what_the_package_computes(desktop, home):
     boxes = rng.uniform(1, 60, (40, 2)).tolist()
     for formula in ("original", "corrected", "later"):
         ours = desktop.js(
-            "return arguments[0].map(([h, w]) => CenterNetFigures.gaussianRadius(h, w, undefined, arguments[1]))",
+            "return arguments[0].map(([h, w]) => CenterNetFigures.gaussianRadius(h, w, "
+            "undefined, arguments[1]))",
             boxes,
             formula,
         )
@@ -426,7 +431,7 @@ def test_figures_compute_what_the_package_computes(desktop, home):
     )[0, 0]
     ours = desktop.js(
         """const N = CenterNetFigures; let m; arguments[0].forEach(([y, x, h, w]) => { m = N.gaussian(21, 48, y, x, N.gaussianRadius(h, w, .3, 'corrected'), m); });
-        return [Array.from(m), N.focal(.2, m)]""",
+        return [Array.from(m), N.focal(.2, m)]""",  # noqa: E501
         centres,
     )
     np.testing.assert_allclose(np.reshape(ours[0], (21, 48)), target.numpy(), atol=1e-3)
@@ -440,12 +445,14 @@ def test_figures_compute_what_the_package_computes(desktop, home):
         < 1e-3
     )
     scene = desktop.js(
-        "const p = CenterNetFigures.scene(32, 48); return ['heat', 'dy', 'dx', 'h', 'w'].map((k) => Array.from(p[k]))"
+        "const p = CenterNetFigures.scene(32, 48); return ['heat', 'dy', 'dx', 'h', "
+        "'w'].map((k) => Array.from(p[k]))"
     )
     points = torch.tensor(scene, dtype=torch.float64).float().view(1, 5, 32, 48)
     for kernel, floor in ((1, 0.5), (3, 0.3), (3, 0.05), (5, 0.1), (9, 0.3)):
         ours = desktop.js(
-            "const N = CenterNetFigures; return N.decode(N.scene(32, 48), 32, 48, ...arguments)",
+            "const N = CenterNetFigures; return N.decode(N.scene(32, 48), 32, 48, "
+            "...arguments)",
             kernel,
             floor,
         )
@@ -459,7 +466,8 @@ def state(b, figure):
 
 def cells(b, figure):
     return b.js(
-        f"return [...document.querySelectorAll('[data-figure={figure}] td')].map((e) => e.textContent)"
+        f"return [...document.querySelectorAll('[data-figure={figure}] td')].map((e) => "
+        f"e.textContent)"
     )
 
 
@@ -498,7 +506,8 @@ def test_two_boxes_by_max_and_by_sum(desktop, phone, home, touch):
     after = state(b, "overlap")
     assert after["b"] < before["b"] and after["a"] == before["a"]
     b.js(
-        "const f = document.querySelector('[data-figure=overlap]').cnb; f.state.b = f.state.a + 2; f.draw()"
+        "const f = document.querySelector('[data-figure=overlap]').cnb; f.state.b = "
+        "f.state.a + 2; f.draw()"
     )
     table = np.array(cells(b, "overlap")).reshape(5, 2)
     assert float(table[0, 0]) == 1 and float(table[0, 1]) > 1  # largest value
@@ -536,11 +545,13 @@ def test_detector_finds_what_the_package_finds(desktop, home, site):
     from centernet_nb.deploy import OnnxDetector
 
     desktop.open(home + "detector.html")
-    samples = json.loads((site / "site" / "samples" / "samples.json").read_text())
+    samples = json.loads(
+        (site / "site" / "samples" / "samples.json").read_text(encoding="utf-8")
+    )
     desktop.wait(f"document.querySelectorAll('.cnb-samples button').length === {len(samples)}")
     detector, labels = (
         OnnxDetector(site / "site" / "text.onnx", threads=1),
-        json.loads((site / "site" / "text.json").read_text()),
+        json.loads((site / "site" / "text.json").read_text(encoding="utf-8")),
     )
     assert all(s["credit"] and s["alt"] for s in samples)
     root = "document.querySelector('[data-detector]')"
@@ -548,7 +559,8 @@ def test_detector_finds_what_the_package_finds(desktop, home, site):
         desktop.js(f"{root}.dataset.state = ''")
         desktop.wait("document.querySelector('.cnb-detector select').value")
         size = desktop.js(
-            "const s = document.querySelector('.cnb-detector select'); s.value = [...s.options].at(arguments[0]).value; return +s.value",
+            "const s = document.querySelector('.cnb-detector select'); s.value = "
+            "[...s.options].at(arguments[0]).value; return +s.value",
             i - 2,
         )
         desktop.click(f".cnb-samples button:nth-child({i + 1})")
@@ -575,7 +587,8 @@ def test_detector_finds_what_the_package_finds(desktop, home, site):
             o[5] >= 0.3 for o in ours
         )
     desktop.js(
-        "const r = document.querySelector('.cnb-detector input[type=range]'); r.value = .05; r.dispatchEvent(new Event('input'))"
+        "const r = document.querySelector('.cnb-detector input[type=range]'); r.value = .05; "
+        "r.dispatchEvent(new Event('input'))"
     )
     assert int(desktop.js(f"return {root}.dataset.count")) == sum(o[5] >= 0.05 for o in ours)
     assert not desktop.errors()
@@ -586,13 +599,14 @@ def test_detector_takes_a_dropped_photo_and_refuses_a_letter(phone, home):
     phone.open(home + "detector.html")
     root = "document.querySelector('[data-detector]')"
     drop = """const data = new DataTransfer(); data.items.add(arguments[0]);
-        document.querySelector('.cnb-drop').dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))"""
+        document.querySelector('.cnb-drop').dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))"""  # noqa: E501
     phone.wait("document.querySelector('.cnb-detector select').value")
     phone.js(
-        "const s = document.querySelector('.cnb-detector select'); s.value = [...s.options].at(-1).value"
+        "const s = document.querySelector('.cnb-detector select'); s.value = "
+        "[...s.options].at(-1).value"
     )
     phone.js(f"""const c = document.createElement('canvas'); c.width = 70; c.height = 45; c.getContext('2d').fillRect(5, 5, 30, 20);
-        c.toBlob((blob) => {{ (function () {{ {drop} }})(new File([blob], 'a.png', {{ type: 'image/png' }})) }})""")
+        c.toBlob((blob) => {{ (function () {{ {drop} }})(new File([blob], 'a.png', {{ type: 'image/png' }})) }})""")  # noqa: E501
     assert (
         phone.wait(
             f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state",
@@ -604,11 +618,13 @@ def test_detector_takes_a_dropped_photo_and_refuses_a_letter(phone, home):
         f"return [{root}.cnb.state.picture.width, {root}.cnb.state.picture.height]"
     ) == [70, 45]
     phone.js(
-        f"(function () {{ {drop} }})(new File(['Dear Sir'], 'a.txt', {{ type: 'text/plain' }}))"
+        f"(function () {{ {drop} }})(new File(['Dear Sir'], 'a.txt', "
+        f"{{ type: 'text/plain' }}))"
     )
     assert (
         phone.wait(
-            f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state !== 'done' && {root}.dataset.state"
+            f"['done', 'failed'].includes({root}.dataset.state) && {root}.dataset.state !== "
+            f"'done' && {root}.dataset.state"
         )
         == "failed"
     )

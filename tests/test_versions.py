@@ -1,9 +1,10 @@
-"What is said twice is said alike: settings.ini and pyproject.toml, README's count of lines, constraints.txt and the hooks"
+"""What is said twice is said alike: settings.ini and pyproject.toml, README's count of lines,
+constraints.txt and the hooks"""
 
-from configparser import ConfigParser
-from pathlib import Path
 import re
 import tomllib
+from configparser import ConfigParser
+from pathlib import Path
 import count_lines
 import pytest
 
@@ -18,7 +19,9 @@ def settings():
 
 def test_nbdev_2_and_3_read_the_same():
     "Whatever [tool.nbdev] says, settings.ini says too; and it holds what nbdev 3 cannot guess"
-    block = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["nbdev"]
+    block = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "nbdev"
+    ]
     assert {"lib_path", "custom_sidebar", "title"} <= set(block)
     assert {k: str(v) for k, v in block.items()} == {k: settings()[k] for k in block}
 
@@ -32,18 +35,25 @@ def test_the_package_does_not_cap_fastcore():
 
 
 def test_ruff_is_one_version():
-    pinned = re.search(r"^ruff==(\S+)", (ROOT / "constraints.txt").read_text(), re.M)[1]
-    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    pinned = re.search(
+        r"^ruff==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M
+    )[1]
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     assert f"rev: v{pinned}" in hooks
 
 
 def test_every_pinned_tool_is_pinned_once():
-    names = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.M)
+    names = re.findall(
+        r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M
+    )
     assert len(names) == len({n.lower().replace("_", "-") for n in names}) > 100
 
 
 def test_count_of_lines():
-    text = '"""Says\nso"""\nimport x\n\n# why\ndef f(a,\n      b):\n    "Doc"\n    return """\n    text"""  # so\n'
+    text = (
+        '"""Says\nso"""\nimport x\n\n# why\ndef f(a,\n      b):\n    "Doc"\n    return '
+        '"""\n    text"""  # so\n'
+    )
     assert count_lines.lines_of(text) == 5
     found = count_lines.counts()
     assert found["core"] > 500 and found["toolbox"] > 500

@@ -21,7 +21,8 @@ COMMANDS = dict(
 
 
 def written():
-    "(page, command line) of every line of code or backticked words that begins with one of our commands"
+    """(page, command line) of every line of code or backticked words that begins with one of
+    our commands"""
     for path in sorted((ROOT / "nbs").rglob("*.ipynb")):
         if any(p.startswith(("_", ".")) for p in path.relative_to(ROOT).parts):
             continue

@@ -1,10 +1,12 @@
 """`make docs`: the site in `_docs`, and README.md from nbs/index.ipynb.
 
-With Quarto on PATH this is plain `nbdev_docs`; without, `nbdev_docs` runs with `tools/quarto_lite.py` in Quarto's place. Nothing is downloaded.
+With Quarto on PATH this is plain `nbdev_docs`; without, `nbdev_docs` runs with
+`tools/quarto_lite.py` in Quarto's place. Nothing is downloaded.
 
     python tools/build_docs.py            README.md and the site
     python tools/build_docs.py --readme   README.md alone
-    python tools/build_docs.py --check    only say whether README.md is in sync (exit status 1 if not)
+    python tools/build_docs.py --check    only say whether README.md is in sync (exit status 1
+                                          if not)
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 import quarto_lite
@@ -22,7 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def readme(root: Path = ROOT, check: bool = False) -> bool:
-    "Write `root`/README.md from its nbs/index.ipynb, or with `check` only compare; returns whether it was in sync."
+    """Write `root`/README.md from its nbs/index.ipynb, or with `check` only compare; returns
+    whether it was in sync."""
     path, index = root / "README.md", root / "nbs" / "index.ipynb"
     nb = json.loads(index.read_text(encoding="utf-8"))
     if check:
@@ -38,8 +42,9 @@ def readme(root: Path = ROOT, check: bool = False) -> bool:
 
 
 def environment(tmp: Path) -> dict:
-    "The environment that `nbdev_docs` runs in: the package of this checkout, this Python's commands, and a `quarto`."
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    """The environment that `nbdev_docs` runs in: the package of this checkout, this Python's
+    commands, and a `quarto`."""
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
@@ -74,7 +79,8 @@ def build() -> None:
     if done.returncode or not (ROOT / "_docs").exists():
         raise SystemExit("no site was built: the reason stands above")
     print(
-        f"the site is in _docs: {sum(1 for _ in (ROOT / '_docs').rglob('*.html'))} pages; open _docs/index.html through `python -m http.server -d _docs`"
+        f"the site is in _docs: {sum(1 for _ in (ROOT / '_docs').rglob('*.html'))} pages; "
+        f"open _docs/index.html through `python -m http.server -d _docs`"
     )
 
 

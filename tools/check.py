@@ -1,7 +1,9 @@
-"""The project's checks: notebooks run, export and cleaning change nothing, README in sync, tests pass.
+"""The project's checks: notebooks run, export and cleaning change nothing, README in sync,
+tests pass.
 
 python tools/check.py            all of it
-python tools/check.py --short    only the notebooks that read data from outside, and no other tests
+python tools/check.py --short    only the notebooks that read data from outside, and no other
+                                 tests
 python tools/check.py --lesson 01_head    export, clean and run this notebook alone
 """
 
@@ -9,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from filecmp import cmp
@@ -34,7 +37,7 @@ def run(*command, cwd=ROOT, **env):
 
 def nbdev(command, *args, cwd=ROOT, **env):
     "Run nbdev's `command` of this very environment."
-    run(Path(sys.executable).parent / command, *args, cwd=cwd, **env)
+    run(Path(sysconfig.get_path("scripts")) / command, *args, cwd=cwd, **env)
 
 
 def notebooks():
@@ -112,7 +115,8 @@ def lesson(name):
     found = [p for p in notebooks() if p.stem == Path(name).stem]
     if len(found) != 1:
         sys.exit(
-            f"no notebook is called {name!r}: NB is one of {', '.join(p.stem for p in notebooks())}"
+            f"no notebook is called {name!r}: NB is one of "
+            f"{', '.join(p.stem for p in notebooks())}"
         )
     nbdev("nbdev_export", "--path", found[0])
     nbdev("nbdev_clean", "--fname", found[0])
@@ -122,11 +126,12 @@ def lesson(name):
 def main(short=False):
     data = os.environ.get("CENTERNET_NB_DATA")
     print(
-        f"checks {'(short) ' if short else ''}with {'CENTERNET_NB_DATA set' if data else 'no CENTERNET_NB_DATA'}",
+        f"checks {'(short) ' if short else ''}with "
+        f"{'CENTERNET_NB_DATA set' if data else 'no CENTERNET_NB_DATA'}",
         flush=True,
     )
     if not short:
-        run(Path(sys.executable).parent / "ruff", "check", "--no-cache")
+        run(Path(sysconfig.get_path("scripts")) / "ruff", "check", "--no-cache")
         test_in_sync()
         run(sys.executable, "tools/build_docs.py", "--check")
     test_notebooks(short)

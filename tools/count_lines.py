@@ -5,9 +5,9 @@ Counted are lines that hold code: no blank ones, no comments, no docstrings.
 
 import ast
 import io
-from pathlib import Path
 import re
 import tokenize
+from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = dict(core="nbs", annex="nbs/deeper", toolbox="nbs/toolbox")
@@ -58,7 +58,8 @@ def sentence(root=ROOT):
     "What README says, to the nearest ten"
     core, annex, toolbox = (f"{round(n, -1):,}" for n in counts(root).values())
     return (
-        f"Lines of code: {core} in the seven lessons, {annex} in the annex that makes them fast and safe, "
+        f"Lines of code: {core} in the seven lessons, {annex} in the annex that makes them "
+        f"fast and safe, "
         f"{toolbox} in the toolbox."
     )
 
@@ -66,7 +67,7 @@ def sentence(root=ROOT):
 def said(text):
     "The numbers of a sentence of that form in `text`, or None"
     m = re.search(
-        r"Lines of code: ([\d,]+) in the .*? ([\d,]+) in the annex .*? ([\d,]+) in the toolbox",
+        r"Lines of code: ([\d,]+) .*? ([\d,]+) in the annex .*? ([\d,]+) in the toolbox",
         text,
         re.S,
     )

@@ -1,4 +1,5 @@
-"""The picture at the top of the README, from the model that `centernet_tinycoco --categories all --out runs/all` leaves.
+"""The picture at the top of the README, from the model that `centernet_tinycoco --categories
+all --out runs/all` leaves.
 
 python tools/hero.py [runs/all/model.pth]     writes nbs/site/hero.jpg
 """

@@ -1,26 +1,34 @@
-"""The same tree under nbdev 3: export and two lessons, in a side environment. `make test-nbdev3`
+"""The same tree under nbdev 3: export and two lessons, in a side environment. `make test-
+nbdev3`
 
-    python tools/nbdev3.py [FOLDER]     the environment is made in FOLDER, or in a temporary one
+    python tools/nbdev3.py [FOLDER]    the environment is made in FOLDER, or in a temporary one
     python tools/nbdev3.py --all        every notebook
 
-nbdev 2 is what the project is developed with (CONTRIBUTING says which does what); nbdev 3 must be able to take over. The side
-environment holds nbdev 3 and what it brings (fastcore 2, …); everything else, torch above all, is borrowed from this one.
-"""
+nbdev 2 is what the project is developed with (CONTRIBUTING says which does what); nbdev 3 must
+be able to take over. The side environment holds nbdev 3 and what it brings (fastcore 2, …);
+everything else, torch above all, is borrowed from this one."""
 
 import os
-from pathlib import Path
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+EVERY_MODULE = """
+import importlib, pkgutil, fastcore, centernet_nb
+assert fastcore.__version__ >= "2", fastcore.__version__
+for m in pkgutil.iter_modules(centernet_nb.__path__):
+    importlib.import_module("centernet_nb." + m.name)
+"""
 LESSONS = "nbs/01_head.ipynb", "nbs/04_nms.ipynb"
 
 
 def side_environment(folder):
-    "The Python of an environment in `folder` with nbdev 3, that sees this one's packages behind its own"
+    """The Python of an environment in `folder` with nbdev 3, that sees this one's packages
+    behind its own"""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -30,7 +38,7 @@ def side_environment(folder):
         where = "import sysconfig; print(sysconfig.get_path('purelib'))"
         its = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True)
         Path(its.stdout.strip(), "borrowed.pth").write_text(
-            sysconfig.get_path("purelib") + "\n"
+            sysconfig.get_path("purelib") + "\n", encoding="utf-8"
         )
         (folder / "ready").touch()
     return python
@@ -51,7 +59,8 @@ def without_directives(path):
 
 
 def exports(copy):
-    "Files of the package that nbdev 3 would write otherwise; the index, which states addresses, aside"
+    """Files of the package that nbdev 3 would write otherwise; the index, which states
+    addresses, aside"""
     names = {
         p.relative_to(r) for r in (ROOT, copy) for p in (r / "centernet_nb").rglob("*.py")
     }
@@ -77,8 +86,12 @@ def main(folder, lessons):
         run(python, "from nbdev.doclinks import nbdev_export; nbdev_export()", copy)
         if changed := exports(copy):
             sys.exit("nbdev 3 exports these files otherwise: " + ", ".join(changed))
+        run(python, EVERY_MODULE, copy)
         for lesson in lessons:
-            test = f"from nbdev.test import nbdev_test; nbdev_test('{lesson}', n_workers=0, do_print=True)"
+            test = (
+                f"from nbdev.test import nbdev_test; nbdev_test('{lesson}', n_workers=0, "
+                f"do_print=True)"
+            )
             run(python, test, copy)
     print(f"nbdev 3 exports the same and runs {', '.join(lessons)}")
 

@@ -44,7 +44,8 @@ if __name__ == "__main__":
         b.open(home + "detector.html")
         b.wait("document.querySelectorAll('.cnb-samples button').length > 1")
         b.js(
-            "const s = document.querySelector('.cnb-detector select'); s.value = s.options[0].value"
+            "const s = document.querySelector('.cnb-detector select'); s.value = "
+            "s.options[0].value"
         )
         b.click(".cnb-samples button")
         b.wait(

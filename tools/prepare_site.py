@@ -1,8 +1,9 @@
-"""The `pre-render` step of _quarto.yml, run in nbdev's staging folder (`_proc`) whether Quarto renders or `quarto_lite`.
+"""The `pre-render` step of _quarto.yml, run in nbdev's staging folder (`_proc`) whether Quarto
+renders or `quarto_lite`.
 
-It gives the staged notebooks what their sources need not hold (Colab and source links, alternative texts, links between pages that work
-offline, the scripts of the interactive figures), writes the API page from the package, and the detector page's ONNX file.
-"""
+It gives the staged notebooks what their sources need not hold (Colab and source links,
+alternative texts, links between pages that work offline, the scripts of the interactive
+figures), writes the API page from the package, and the detector page's ONNX file."""
 
 from __future__ import annotations
 
@@ -55,9 +56,11 @@ def shown_names(stage: Path) -> dict[str, set[str]]:
 def near_links(
     text: str, page: str, home: str, shown: dict[str, set[str]] | None = None
 ) -> str:
-    """`text` with links to the published site (`home`), as nbdev writes them for names in backticks, made relative to `page`.
+    """`text` with links to the published site (`home`), as nbdev writes them for names in
+    backticks, made relative to `page`.
 
-    A method that has no entry of its own leads to its class, a private name nowhere (`shown`: the anchors there are)."""
+    A method that has no entry of its own leads to its class, a private name nowhere (`shown`:
+    the anchors there are)."""
     folder, address = (
         posixpath.dirname(page) or ".",
         re.escape(home.rstrip("/")) + r"/([\w./-]+\.html)",
@@ -93,7 +96,8 @@ def plain(markdown: str) -> str:
 
 
 def describe(cells: list[dict], i: int) -> str:
-    "An alternative text for the picture of cell `i`: its caption, else the heading above and the sentence before it."
+    """An alternative text for the picture of cell `i`: its caption, else the heading above and
+    the sentence before it."""
     caption = re.search(r"^#\|\s*fig-cap:\s*(.+)$", text_of(cells[i]["source"]), re.M)
     if caption:
         return plain(caption[1].strip().strip("\"'"))
@@ -120,7 +124,8 @@ def complete(
     source: str | None,
     shown: dict[str, set[str]] | None = None,
 ) -> dict:
-    "One staged notebook, completed in place. `source`: the address of its file on GitHub, None for no links to it."
+    """One staged notebook, completed in place. `source`: the address of its file on GitHub,
+    None for no links to it."""
     cells = nb["cells"]
     for i, cell in enumerate(cells):
         if cell["cell_type"] == "markdown":
@@ -154,7 +159,8 @@ def complete(
         cells.insert(
             head,
             markdown(
-                f"::: {{.page-links}}\n[Open in Colab]({colab}) · [This page's notebook]({source})\n:::\n"
+                f"::: {{.page-links}}\n[Open in Colab]({colab}) · [This page's "
+                f"notebook]({source})\n:::\n"
             ),
         )
     everything = "".join(text_of(c["source"]) for c in cells if c["cell_type"] == "markdown")
@@ -195,7 +201,8 @@ def modules() -> list[tuple[str, str]]:
 
 
 def entry(module, name: str, where: dict, notebook: str, git: str) -> str:
-    "The Markdown of one public name: heading that links to its page, docstring, signature with docments, methods, source."
+    """The Markdown of one public name: heading that links to its page, docstring, signature
+    with docments, methods, source."""
     from fastcore.docments import DocmentText
 
     obj = getattr(module, name)
@@ -247,7 +254,8 @@ def api_page() -> str:
     cfg, parts = (
         settings(),
         [
-            '---\ntitle: API\ndescription: "Every public name, with its signature, and the page that explains it"\ntoc-depth: 2\n---\n'
+            '---\ntitle: API\ndescription: "Every public name, with its signature, and the '
+            'page that explains it"\ntoc-depth: 2\n---\n'
         ],
     )
     for name, notebook in modules():
@@ -269,7 +277,8 @@ def api_page() -> str:
             if not n.startswith("_") and not method(getattr(module, n))
         ]
         parts.append(
-            f"## centernet_nb.{name} {{#{name}-module}}\n\n{intro}. Written in [{Path(notebook).name}]({notebook}).\n\n"
+            f"## centernet_nb.{name} {{#{name}-module}}\n\n{intro}. Written in "
+            f"[{Path(notebook).name}]({notebook}).\n\n"
             + ", ".join(f"[`{n}`](#{n.lower()})" for n in names)
             + "\n"
         )
@@ -284,13 +293,14 @@ def api_page() -> str:
 
 
 def write_model(path: Path, size: int = 512) -> dict:
-    "The built-in text model as ONNX, or where there is none yet an untrained one that says so; returns its labels."
+    """The built-in text model as ONNX, or where there is none yet an untrained one that says
+    so; returns its labels."""
     import torch
     from centernet_nb.deploy import export_onnx
     from centernet_nb.network import CenterNet, load_model
 
     torch.set_num_threads(1)
-    if (ROOT / "centernet_nb" / "models" / "text.pth").exists():
+    if (ROOT / "centernet_nb" / "models" / "text.safetensors").exists():
         net, labels = load_model("text"), {}
     else:
         torch.manual_seed(0)

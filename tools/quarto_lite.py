@@ -1,12 +1,14 @@
-"""A stand-in for the two `quarto` commands that nbdev calls, for a machine without Quarto: `smalldocs` renders, this file mends the rest.
+"""A stand-in for the two `quarto` commands that nbdev calls, for a machine without Quarto:
+`smalldocs` renders, this file mends the rest.
 
-    quarto render [--no-cache]                              the site of the project in the working folder
+    quarto render [--no-cache]    the site of the project in the working folder
     quarto render index.ipynb -o README.md -t gfm …         README.md from one notebook
 
-What smalldocs 0.5.4 does not do as Quarto does, and is mended in the staged copies (`_proc`) before it runs or in the pages after:
-`output-file` (pages are renamed, links and sidebar follow), `{#eq-…}` labels, `@eq-` and `@fig-` references, `output: asis` streams,
-maths, diagrams and fonts from other hosts (vendored files are used, the reader's fonts), links of the 404 page, sidebar arrows out of the keyboard's reach.
-"""
+What smalldocs 0.5.4 does not do as Quarto does, and is mended in the staged copies (`_proc`)
+before it runs or in the pages after: `output-file` (pages are renamed, links and sidebar
+follow), `{#eq-…}` labels, `@eq-` and `@fig-` references, `output: asis` streams, maths,
+diagrams and fonts from other hosts (vendored files are used, the reader's fonts), links of the
+404 page, sidebar arrows out of the keyboard's reach."""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def text_of(value) -> str:
 
 
 def staged(root: Path) -> list[Path]:
-    "The pages below `root`, as Quarto finds them: nothing under a folder that starts with `_` or `.`."
+    """The pages below `root`, as Quarto finds them: nothing under a folder that starts with
+    `_` or `.`."""
     found = (p for p in sorted(root.rglob("*")) if p.suffix in PAGES)
     return [p for p in found if not any(part[0] in "._" for part in p.relative_to(root).parts)]
 
@@ -58,7 +61,8 @@ def front_matter(page: Path) -> dict:
 
 
 def new_names(root: Path) -> dict[str, str]:
-    "Old path → new path of each page whose `output-file` asks for another name, both relative to `root`."
+    """Old path → new path of each page whose `output-file` asks for another name, both
+    relative to `root`."""
     names = {}
     for page in staged(root):
         out = front_matter(page).get("output-file")
@@ -98,7 +102,8 @@ def relink(text: str, page: str, names: dict[str, str]) -> str:
 
 
 def number(texts: list[str], labels: list[str]) -> list[str]:
-    "The Markdown `texts` of one page with labelled equations tagged and `@eq-`, `@fig-` references turned into links; `labels`: its figures'."
+    """The Markdown `texts` of one page with labelled equations tagged and `@eq-`, `@fig-`
+    references turned into links; `labels`: its figures'."""
     numbers = {name: n for n, name in enumerate(labels, 1)}
     equations = (m[2] for t in texts for m in EQUATION.finditer(t))
     numbers |= {name: n for n, name in enumerate(dict.fromkeys(equations), 1)}
@@ -160,7 +165,8 @@ def mend_notebook(nb: dict, page: str, names: dict[str, str]) -> dict:
 
 
 def mend(root: Path) -> dict[str, str]:
-    "Mend every staged page, rename those that `output-file` names, let the links and the navigation follow. Returns the new names."
+    """Mend every staged page, rename those that `output-file` names, let the links and the
+    navigation follow. Returns the new names."""
     names = new_names(root)
     for path in staged(root):
         page, text = path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
@@ -213,12 +219,14 @@ def pages_in(settings) -> list[str]:
 
 
 def polish(html: str, page: str, base: str) -> str:
-    "One built page: vendored maths and diagrams, a 404 page that works at any depth, section arrows that the keyboard reaches."
+    """One built page: vendored maths and diagrams, a 404 page that works at any depth, section
+    arrows that the keyboard reaches."""
     from smalldocs import layout
 
     up = "../" * page.count("/")
     html = html.replace(layout.KATEX, f"{up}{VENDOR}/katex")
-    mermaid = f"""<script src="{up}{VENDOR}/mermaid/mermaid.min.js"></script><script type="module">"""
+    script = f"{up}{VENDOR}/mermaid/mermaid.min.js"
+    mermaid = f"""<script src="{script}"></script><script type="module">"""
     html = re.sub(
         r'<script[^>]*type="module"[^>]*>import mermaid from [^;]*;', lambda m: mermaid, html
     )
@@ -237,7 +245,8 @@ def polish(html: str, page: str, base: str) -> str:
 
 
 def hosts(html: str) -> list[str]:
-    "The addresses of other hosts that a page loads from (links that a reader may click are none of them)."
+    """The addresses of other hosts that a page loads from (links that a reader may click are
+    none of them)."""
     return re.findall(
         r'<(?:script|img|link(?=[^>]*rel="(?:stylesheet|icon)"))\b[^>]*\b(?:src|href)="((?:https?:)?//[^"]*)"',
         html,
@@ -245,7 +254,8 @@ def hosts(html: str) -> list[str]:
 
 
 def render_site(root: Path) -> None:
-    "Build the site of the project in `root` into its output folder; a broken link or a page that loads from another host ends it."
+    """Build the site of the project in `root` into its output folder; a broken link or a page
+    that loads from another host ends it."""
     import smalldocs.site
 
     config = root / "_quarto.yml"
@@ -299,9 +309,11 @@ def render_site(root: Path) -> None:
 
 
 def readme(nb: dict, folder: str, pictures: Path | None = None) -> str:
-    """README.md from a notebook that lies in `folder` of the repository, its links rewritten to work from the repository's root.
+    """README.md from a notebook that lies in `folder` of the repository, its links rewritten
+    to work from the repository's root.
 
-    Stored pictures are written into `pictures` (a folder at the root) where one is given, else left out."""
+    Stored pictures are written into `pictures` (a folder at the root) where one is given, else
+    left out."""
     parts = []
     for n, cell in enumerate(nb["cells"]):
         text = text_of(cell["source"]).strip()
@@ -355,7 +367,8 @@ def readme(nb: dict, folder: str, pictures: Path | None = None) -> str:
 
 
 def from_root(text: str, folder: str) -> str:
-    "`text` of a page in `folder` with its relative links written as seen from the repository's root."
+    """`text` of a page in `folder` with its relative links written as seen from the
+    repository's root."""
 
     def move(m):
         if urlsplit(m[2]).scheme or m[2].startswith(("#", "/")):
