@@ -13,10 +13,11 @@ import torch
 from fastcore.script import call_parse
 from torch.utils.data import Dataset
 from .checks import DownloadError
-from .data import CocoObjects, find_tinycoco
+from .data import CocoObjects
 from .evaluate import decoding, evaluate, predict
 from .loss import CenterNetLoss
 from .network import CenterNet, save_model
+from .photos import find_tinycoco
 from .shapes import SceneDataset
 from .train import train
 
