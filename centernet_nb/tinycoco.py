@@ -13,10 +13,11 @@ import torch
 from fastcore.script import call_parse
 from torch.utils.data import Dataset
 from .checks import DownloadError
-from .data import CocoObjects, find_tinycoco
+from .data import CocoObjects
 from .evaluate import decoding, evaluate, predict
 from .loss import CenterNetLoss
 from .network import CenterNet, save_model
+from .photos import find_tinycoco
 from .shapes import SceneDataset
 from .train import train
 
@@ -113,7 +114,7 @@ def tiny_data(categories:str="person", # "all", or names with commas between
 # %% ../nbs/05_train_tinycoco.ipynb #ad92c1d4
 def report(net, result, dataset, folder,
            what:str):       # a line that says what was trained
-    "Write table.md, losses.png, detections.png and model.pth into `folder`, and say so."
+    "Write table.md, losses.png, detections.png, model.safetensors into `folder`, and say so."
     from centernet_nb.draw import save_figure, show_losses
     folder, last, scores = Path(folder), net.history[-1], result.table(len(result.names) < 9)
     text = (f"{what}: {last['step']} steps in {last['seconds']:.0f} s\n\n{scores}\n\nmean "
@@ -123,9 +124,9 @@ def report(net, result, dataset, folder,
     busiest = sorted(range(len(dataset)), key=lambda i: -len(dataset[i][1]))[:4]
     save_figure(folder / "detections.png", show_detections(net, dataset, busiest, size=4)[0])
     labels = dict(names=list(result.names), what=what, ap=result.ap, ap50=result.ap50)
-    save_model(net, folder / "model.pth", **labels)
+    save_model(net, folder / "model.safetensors", **labels)
     print(f"\n{text}\nin the folder {folder}: table.md, losses.png, detections.png, "
-          "model.pth, run.csv (every step)")
+          "model.safetensors, run.csv (every step)")
 
 # %% ../nbs/05_train_tinycoco.ipynb #24b88b58
 def train_tinycoco(
