@@ -53,7 +53,7 @@ def detect(
     size=None, # longer side as the network sees it; None: the model's own, else the picture's
     min_confidence=None, # see `thresholds`
     most=100, # at most so many objects
-)->torch.Tensor: # [N, 6], rows (y, x, h, w, class, confidence) in the picture's pixels, best first
+)->torch.Tensor: # [N, 6], (y, x, h, w, class, confidence) in the picture's pixels, best first
     "Find objects in one picture"
     image, labels = as_image(picture), getattr(net, "labels", {})
     least = thresholds(min_confidence, class_names(net), labels.get("min_confidence"))
@@ -104,8 +104,8 @@ def free_place(
     def hidden(place):
         a, b = place
         out = max(-b, 0) + max(b + h - H, 0)
-        shared = (max(0, min(a + w, right) - max(a, left))*max(0, min(b + h, low) - max(b, top))
-                  for left, top, right, low in taken)
+        shared = (max(0, min(a + w, x2) - max(a, x1))*max(0, min(b + h, y2) - max(b, y1))
+                  for x1, y1, x2, y2 in taken)
         return out*w*10 + sum(shared)
     return min(places, key=hidden)
 
