@@ -1,19 +1,25 @@
 # Each target works from a fresh clone, with no step before it.
 PYTHON ?= python3
 VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
 BIN := $(VENV)/bin
+endif
 READY := $(VENV)/ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-short docs readme lab bench race soak help
+.PHONY: run test test-short lesson export test-nbdev3 docs readme lab bench race mutants soak help
 
 help:            ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-14s%s\n", $$1, $$2}' Makefile
 
+# An unsuitable Python is named before anything is made; what a failed attempt left is made anew.
 $(READY): constraints.txt settings.ini setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "$(PYTHON) is Python %d.%d, and 3.11 or newer is needed: make PYTHON=python3.12 ..." % v[:2])'
 	@echo "making the environment $(VENV) from constraints.txt: a few minutes, once"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 run: $(READY)    ## train CenterNet on TinyCoco (lesson 05), end with a table, a loss curve and a picture
@@ -25,6 +31,16 @@ test: $(READY)   ## every notebook, export and cleaning in sync, the other tests
 test-short: $(READY)  ## the same for the lessons of a minute or less, where time is short
 	$(BIN)/python tools/check.py --short
 
+lesson: $(READY)  ## one notebook alone, after a change of it: make lesson NB=01_head
+	$(BIN)/python tools/check.py --lesson $(NB)
+
+export: $(READY) ## the package from the notebooks, and the notebooks cleaned
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+test-nbdev3: $(READY)  ## export and two lessons under nbdev 3, in a side environment
+	$(BIN)/python tools/nbdev3.py $(VENV)/nbdev3
+
 docs: $(READY)   ## the site, in _docs
 	$(BIN)/python tools/build_docs.py
 
@@ -35,10 +51,13 @@ lab: $(READY)    ## Jupyter on the lessons
 	$(BIN)/jupyter lab nbs
 
 bench: $(READY)  ## the speed table
-	$(BIN)/python tools/bench.py
+	$(BIN)/python benchmarks/bench.py
 
 race: $(READY)   ## AP50 against minutes, beside torchvision's detectors
-	$(BIN)/python tools/race.py
+	$(BIN)/python benchmarks/race.py
 
-soak: $(READY)   ## the long round of kills, fuzzing and mutants
-	$(BIN)/python tools/soak.py
+mutants: $(READY)  ## every small change of every module: does a proof or a test notice? (goes on where it stopped)
+	$(BIN)/python benchmarks/mutants.py
+
+soak: $(READY)   ## the long round of kills, damaged files, fuzzing and mutants, and everything under nbdev 3
+	$(BIN)/python benchmarks/soak.py

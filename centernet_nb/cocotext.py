@@ -333,7 +333,7 @@ def fetch_pictures(
     "Fetch those pictures of `annotations` that `folder` lacks; each is decoded before it gets its name. Calling again goes on where it stopped."
     folder, wanted = Path(folder), _wanted(read_layout(annotations), splits, n, Path(annotations).name)
     jobs = {folder/name: hw for name, hw in wanted if not (folder/name).is_file()}
-    def verify(part): return sound_picture(jobs[part.with_name(part.name.removesuffix('.part'))])(part)
+    def verify(part, path): return sound_picture(jobs[path])(part)
     how = dict(verify=verify, allow_http=True, size_limit=1 << 25, **kwargs)
     return [(path.name, e) for _, path, e in download_many([(f'{url}/{p.name}', p) for p in jobs], **how)] if jobs else []
 

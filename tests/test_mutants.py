@@ -1,33 +1,76 @@
-"Twenty mutants of what lessons 02, 03 and 04 export: their own proofs must notice (all of them: `make soak`)"
-import os, re, subprocess, sys
-from pathlib import Path
+"""Twenty mutants, the same ones each time: proofs and tests must notice (all of them: `make
+soak`)"""
+
+import os
+import re
+import subprocess
+import sys
+import mutants
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / 'tools'))
-import mutants
+
+def changes(source):
+    return {(what, text) for _, what, text in mutants.mutants_of(source)}
 
 
-def changes(source): return {(what, text) for _, what, text in mutants.mutants_of(source)}
+SAYS = """def f(a=True):
+    "Says 1"
+    if a: raise ValueError(f"{a + 1} < 3")"""
 
 
 def test_operators():
     "What counts as a change, and what is left alone"
-    assert changes('x = a < b') == {('Lt → LtE', 'x = a <= b')}
-    assert changes('x = -a') == {('USub dropped', 'x = +a')} and changes('x = not a') == {('Not dropped', 'x = not not a')}
-    assert changes('x = a.amax(1)') == {('.amax → .amin', 'x = a.amin(1)'), ('1 → 2', 'x = a.amax(2)')}
-    assert changes('a[0] += 2') == {('Add → Sub', 'a[0] -= 2'), ('0 → 1', 'a[1] += 2'), ('2 → 3', 'a[0] += 3'), ('line dropped', 'pass')}
-    assert changes('def f(a=True):\n    "Says 1"\n    if a: raise ValueError(f"{a + 1} < 3")') == {
-        ('True → False', 'def f(a=False):\n    """Says 1"""\n    if a:\n        raise ValueError(f\'{a + 1} < 3\')'), ('line dropped', 'def f(a=True):\n    """Says 1"""\n    pass')}
-    assert changes('from x import y\n@deco(3)\ndef f(a: list[4]): return a') == set()
+    assert changes("x = a < b") == {("Lt → LtE", "x = a <= b")}
+    assert changes("x = -a") == {("USub dropped", "x = +a")}
+    assert changes("x = not a") == {("Not dropped", "x = not not a")}
+    assert changes("x = a.amax(1)") == {
+        (".amax → .amin", "x = a.amin(1)"),
+        ("1 → 2", "x = a.amax(2)"),
+    }
+    numbers = {("0 → 1", "a[1] += 2"), ("2 → 3", "a[0] += 3")}
+    assert changes("a[0] += 2") == {
+        ("Add → Sub", "a[0] -= 2"),
+        ("line dropped", "pass"),
+        *numbers,
+    }
+    assert {what for what, _ in changes(SAYS)} == {"True → False", "line dropped"}
+    assert changes("from x import y\n@deco(3)\ndef f(a: list[4]): return a") == set()
 
 
-def test_there_are_enough(): assert all(len(mutants.list_mutants([lesson])) > 50 for lesson in mutants.LESSONS)
+def test_every_module_has_some():
+    found = {m["module"] for m in mutants.list_mutants(mutants.notebooks())}
+    assert found == set(mutants.notebooks())
 
 
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_the_tests_get_the_changed_package(tmp_path):
+    "The change is made in the very cell of the exported file, and only there"
+    m = next(m for m in mutants.list_mutants(["fetch"]) if m["what"] == "20 → 21")
+    mutants.changed_package(tmp_path, m)
+    changed, real = (p / "centernet_nb/fetch.py" for p in (tmp_path, mutants.ROOT))
+    here = [
+        t.split("# %% ")
+        for t in (changed.read_text(encoding="utf-8"), real.read_text(encoding="utf-8"))
+    ]
+    assert len(here[0]) == len(here[1])
+    differ = [a for a, b in zip(*here) if a != b]
+    assert len(differ) == 1 and m["id"] in differ[0] and "21" in differ[0]
+
+
+def test_reasons_are_of_three_kinds():
+    "Whoever may live is equal, costs only speed, or changes only a message"
+    reasons = mutants.kept(mutants.REASONS, {})
+    kinds = "equal: ", "speed only: ", "message only: "
+    assert reasons and all(why.startswith(kinds) for why in reasons.values())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_twenty():
-    done = subprocess.run([sys.executable, ROOT / 'tools' / 'mutants.py', '--sample', '20'], capture_output=True, text=True, timeout=900)
+    command = [sys.executable, mutants.__file__, "--sample", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     print(done.stdout)
-    total, killed, known, new = map(int, re.search(r'(\d+) mutants: (\d+) killed .*, (\d+) survived .*, (\d+) without', done.stdout).groups())
-    assert done.returncode == 0 and total == 20 and new <= 2, done.stdout + done.stderr
+    said = re.search(
+        r"(\d+) mutants of .*: (\d+) killed .*, (\d+) survived .*, (\d+) without", done.stdout
+    )
+    assert done.returncode == 0 and said and int(said[1]) == 20 and int(said[4]) <= 2, (
+        done.stdout + done.stderr
+    )

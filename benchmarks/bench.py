@@ -1,0 +1,714 @@
+"""The speed table: every row is a ratio, measured side by side in one process.
+
+    make bench                          all rows
+    python benchmarks/bench.py decode loss   just these
+    python benchmarks/bench.py --guard    the pure-Python ratios against bench.json's, loosely;
+                                          the test command runs it
+
+The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the
+machine does hits both; what is printed is the median of the paired ratios with the quartiles.
+Each row checks first that its result is right, and its last column says against what."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+import common
+import numpy as np
+import torch
+import torch.nn.functional as F
+from common import DEVICE, HERE, chosen, keep, kept, ratios
+from torch import nn
+
+QUICK = "--guard" in sys.argv  # three rounds by the processor's clock
+TABLE = HERE / "bench.json"
+clock = partial(common.clock, processor=QUICK)
+
+
+def paired(ours, other, rounds=15):
+    return common.paired(ours, other, 3 if QUICK else rounds, processor=QUICK)
+
+
+def scene(batch, classes, side, objects, seed=0):
+    "Random objects `[batch, objects, 6]` in output pixels of a `side`×`side` map."
+    g = torch.Generator().manual_seed(seed)
+    u = lambda *s: torch.rand(*s, generator=g)
+    rows = torch.zeros(batch, objects, 6)
+    rows[..., 0:2] = u(batch, objects, 2) * (side - 1e-3)
+    rows[..., 2:4] = 2 + u(batch, objects, 2) ** 2 * side / 3
+    rows[..., 4] = torch.randint(classes, (batch, objects), generator=g)
+    rows[..., 5] = 1
+    return rows.to(DEVICE)
+
+
+def trained_maps(batch=16, classes=80, side=128, objects=20, seed=0):
+    """Maps as a trained net gives them: Gaussian bumps of many heights over a floor of small
+    probabilities."""
+    from centernet_nb.convert import ObjectsToPoints
+
+    points = ObjectsToPoints(hw=side, num_classes=classes, gaussian="adaptive")(
+        scene(batch, classes, side, objects, seed)
+    ).clone()
+    g = torch.Generator().manual_seed(seed)
+    floor = torch.sigmoid(torch.randn(batch, classes, side, side, generator=g) * 0.8 - 7)
+    heights = 0.3 + 0.7 * torch.rand(batch, classes, 1, 1, generator=g)
+    points[:, :classes] = torch.maximum(
+        points[:, :classes] * heights.to(DEVICE), floor.to(DEVICE)
+    )
+    return points
+
+
+def usual_decode(points, k=100, floor=0.1):
+    """The usual way: max-pool over every map, top k of each class, top k of those (as the
+    paper's code does)."""
+    b, c4, h, w = points.shape
+    heat = points[:, : c4 - 4]
+    heat = heat * (F.max_pool2d(heat, 3, stride=1, padding=1) == heat)
+    score, cell = heat.flatten(2).topk(k)
+    score, which = score.flatten(1).topk(k)
+    cls, cell = which // k, cell.flatten(1).gather(1, which)
+    off = points[:, c4 - 4 :].flatten(2).gather(2, cell[:, None].expand(-1, 4, -1))
+    rows = torch.stack(
+        [
+            cell // w + off[:, 0],
+            cell % w + off[:, 1],
+            off[:, 2],
+            off[:, 3],
+            cls.float(),
+            score,
+        ],
+        -1,
+    )
+    return rows * (score >= floor)[..., None]
+
+
+def same_rows(a, b):
+    "Rows agree; of equal confidences either order is right, and at the last place either row."
+    key = lambda r: r[np.lexsort(r.T[::-1])]
+    for x, y in zip(a.cpu().double().numpy().round(5), b.cpu().double().numpy().round(5)):
+        np.testing.assert_allclose(x[:, 5], y[:, 5], atol=2e-5)
+        np.testing.assert_allclose(
+            key(x[x[:, 5] > x[-1, 5]]), key(y[y[:, 5] > y[-1, 5]]), atol=2e-5
+        )
+
+
+def decode_rows():
+    from centernet_nb.convert import decode_peaks
+
+    dense = torch.rand(16, 84, 128, 128, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    for name, points, floor, least in (
+        ("trained maps, floor 0.1", trained_maps(), 0.1, 10),
+        ("trained maps, floor 0.01", trained_maps(), 0.01, 3),
+        ("dense random maps, floor 0.1", dense, 0.1, 1),
+    ):
+        ours, other = (
+            (lambda: decode_peaks(points, min_confidence=floor)),
+            (lambda: usual_decode(points, floor=floor)),
+        )
+        same_rows(ours(), other())
+        yield dict(
+            row=f"decode: {name}",
+            against="max-pool and two top-k",
+            least=least,
+            right="the same rows",
+            **paired(ours, other, 9),
+        )
+
+
+def patch_loop(objects, classes, side, min_overlap=0.3, out=None):
+    "Targets the original way: a NumPy patch an object, merged by maximum."
+    from centernet_nb.convert import gaussian_radius
+
+    heat = out
+    heat[:] = 0
+    rows = objects.numpy()
+    radii = gaussian_radius(objects[..., 2], objects[..., 3], min_overlap).numpy()
+    for b in range(len(rows)):
+        for (y, x, h, w, c, conf), r in zip(rows[b], radii[b]):
+            if not conf:
+                continue
+            i, j, r = int(y), int(x), int(r)
+            ys, xs = np.ogrid[-r : r + 1, -r : r + 1]
+            g = np.exp(-(xs * xs + ys * ys) / (2 * ((2 * r + 1) / 6) ** 2))
+            top, bottom, left, right = (
+                min(i, r),
+                min(side - i, r + 1),
+                min(j, r),
+                min(side - j, r + 1),
+            )
+            patch = heat[b, int(c), i - top : i + bottom, j - left : j + right]
+            np.maximum(patch, g[r - top : r + bottom, r - left : r + right], out=patch)
+            heat[b, classes:, i, j] = y - i, x - j, h, w
+    return heat
+
+
+def target_rows():
+    from centernet_nb.convert import ObjectsToPoints
+
+    B, C, side = 32, 80, 128
+    encode = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")
+    buffer, fill = (
+        torch.zeros(B, C + 4, side, side, device=DEVICE),
+        torch.zeros(B, C + 4, side, side, device=DEVICE),
+    )
+    slow = np.zeros((B, C + 4, side, side), np.float32)
+    for n, least in ((8, 1), (50, 2), (100, 1)):
+        objects = scene(B, C, side, n)
+        ours, other = (
+            (lambda: encode(objects, out=buffer)),
+            (lambda: patch_loop(objects.cpu(), C, side, out=slow)),
+        )
+        np.testing.assert_allclose(ours().cpu().numpy()[:, :C], other()[:, :C], atol=1e-5)
+        yield dict(
+            row=f"targets: {n} objects a picture",
+            against="NumPy patch loop",
+            least=least,
+            right="the same maps",
+            **paired(ours, other, 9),
+        )
+        if n == 8:
+            yield dict(
+                row="targets: 8 objects a picture",
+                against="a zero fill of the same memory",
+                least=1 / 1.5,
+                right="the same maps",
+                **paired(ours, lambda: fill.zero_(), 15),
+            )
+
+
+def plain_loss(logits, target, objects, classes):
+    """Equations 1 to 4 written down as they stand, in float64: the sum over losses of the mean
+    over pictures."""
+    heat, goal, n = (
+        logits[:, :classes].double(),
+        target.double(),
+        (objects[..., 5] == 1).sum(1) + 1,
+    )
+    p, y = heat.sigmoid(), goal[:, :classes]
+    focal = -torch.where(
+        y == 1, (1 - p) ** 2 * F.logsigmoid(heat), (1 - y) ** 4 * p**2 * F.logsigmoid(-heat)
+    ).sum((1, 2, 3))
+    l1 = (logits[:, classes:].double() - goal[:, classes:]).abs() * (y == 1).any(
+        1, keepdim=True
+    )
+    return ((focal + l1[:, :2].sum((1, 2, 3)) + 0.1 * l1[:, 2:].sum((1, 2, 3))) / n).mean()
+
+
+def prove_loss(loss, logits, target, objects, classes):
+    "Value and gradient of `loss(logits, objects)` are those of `plain_loss`."
+    (value, slope), (plain, steep) = (
+        (f, torch.autograd.grad(f, logits)[0])
+        for f in (
+            loss(logits, objects).mean(0).sum(),
+            plain_loss(logits, target, objects, classes),
+        )
+    )
+    torch.testing.assert_close(value.double(), plain, rtol=1e-5, atol=0)
+    torch.testing.assert_close(slope, steep, rtol=1e-4, atol=1e-7)
+
+
+def loss_rows():
+    from centernet_nb.convert import ObjectsToPoints
+    from centernet_nb.loss import CenterNetLoss
+
+    B, C, side = 16, 80, 128
+    objects = scene(B, C, side, 20)
+    target = ObjectsToPoints(hw=side, num_classes=C, gaussian="adaptive")(objects)
+    objects[..., :4] *= 4
+    logits = (torch.randn(B, C + 4, side, side, device=DEVICE) - 4).requires_grad_()
+    criterion = lambda: CenterNetLoss(
+        from_logits=True, obj_to_points=lambda _: target
+    )  # targets have a row of their own
+    # one pass that reads prediction and target and writes the gradient: into fresh memory, as
+    # autograd must
+    bound = lambda: torch.add(logits.detach(), target)
+    used = torch.empty_like(target)
+
+    def step(f):
+        def run():
+            logits.grad = None
+            f(logits, objects).mean(0).sum().backward()
+
+        return run
+
+    right = "the plain form's value and gradient in float64"
+    for name, f, most in (("eager", criterion(), 6), ("compiled", criterion().compile(), 3))[
+        : 1 if QUICK else 2
+    ]:
+        prove_loss(f, logits, target, objects, C)
+        yield dict(
+            row=f"loss forward and backward, {name}",
+            against="reading both and writing a fresh gradient once",
+            least=1 / most,
+            right=right,
+            **paired(step(f), bound, 9),
+        )
+    yield dict(
+        row="loss forward and backward, eager",
+        against="the same pass into memory that is there already",
+        least=None,
+        right=right,
+        **paired(step(criterion()), lambda: torch.add(logits.detach(), target, out=used), 9),
+    )
+
+
+def training(C):
+    """A CenterNet of C classes in training on 8 pictures of 256 px: what a step does with
+    `loss(points, objects)`."""
+    from centernet_nb.network import CenterNet
+
+    torch.manual_seed(0)
+    net = CenterNet(
+        pretrained=False, head_kwargs=dict(c_classes=C), backbone_kwargs=dict(depth=18)
+    ).to(DEVICE, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
+    images = torch.randn(8, 3, 256, 256, device=DEVICE).contiguous(
+        memory_format=torch.channels_last
+    )
+    objects = scene(8, C, 64, 12)
+    objects[..., :4] *= 4
+
+    def step(loss):
+        with torch.autocast(DEVICE, torch.bfloat16):
+            points = net(images, logits=True)
+        optimizer.zero_grad()
+        loss(points, objects).backward()
+        optimizer.step()
+
+    return step
+
+
+def no_loss(points, objects):
+    return points.float().mean()
+
+
+def step_rows():
+    from centernet_nb.loss import CenterNetLoss
+
+    for C, most in ((1, 1.05), (80, 1.15)):
+        step, criterion = training(C), CenterNetLoss(from_logits=True, num_classes=C)
+
+        def proved(points, objects):
+            logits = points.detach().float().requires_grad_()
+            prove_loss(
+                criterion,
+                logits,
+                criterion.targets(logits, objects / objects.new_tensor([4, 4, 4, 4, 1, 1])),
+                objects,
+                C,
+            )
+            return no_loss(points, objects)
+
+        step(proved)
+        whole = lambda: step(lambda points, objects: criterion(points, objects).mean(0).sum())
+        yield dict(
+            row=f"training step without loss and targets, C = {C}",
+            against="whole training step",
+            most=most,
+            right="the plain form's loss and gradient",
+            **paired(lambda: step(no_loss), whole, 9),
+        )
+
+
+def option_rows():
+    "What `train` offers against its defaults, in its own step, by the time of a picture."
+    from centernet_nb.data import collate
+    from centernet_nb.loss import CenterNetLoss
+    from centernet_nb.network import CenterNet
+    from centernet_nb.shapes import SceneDataset
+    from centernet_nb.train import Run, Settings
+
+    data = SceneDataset(32, size=256)
+
+    def trainer(batch_size=8, fused=True, **settings):
+        """One step of `batch_size` pictures, by `train`'s `Run`; the first step's loss and the
+        precision beside it."""
+        torch.manual_seed(0)
+        net = CenterNet(
+            pretrained=False,
+            head_kwargs=dict(c_classes=len(data.names)),
+            backbone_kwargs=dict(depth=18),
+        )
+        run = Run(
+            data,
+            net,
+            CenterNetLoss(from_logits=True),
+            Settings(batch_size=batch_size, steps=10**6, warmup=10**5, **settings),
+            DEVICE,
+        )
+        for group in [] if fused else run.optimizer.param_groups:
+            group.update(fused=False, foreach=True)
+        run.train_mode()
+        images, objects, ignore = collate([data[i] for i in range(batch_size)])
+        batch = dict(images=images, objects=objects, ignore=ignore, keys=[])
+        return (lambda: run.step(batch)), float(run.step(batch)["losses"].sum()), run.amp
+
+    usual, loss, amp = trainer()
+    others = {
+        "amp='no' (float32)": dict(amp="no"),
+        "amp='bf16'": dict(amp="bf16"),
+        "channels_last=False": dict(channels_last=False),
+        "compile=True": dict(compile=True),
+        "AdamW not fused": dict(fused=False),
+        "ema=0.998": dict(ema=0.998),
+        **{f"batch_size={n}": dict(batch_size=n) for n in (4, 16, 32)},
+    }
+    others.pop("amp='bf16'" if amp == "bf16" else "amp='no' (float32)")
+    for name, settings in others.items():
+        other, first, _ = trainer(**settings)
+        size = settings.get("batch_size", 8)
+        if size == 8:
+            assert abs(first - loss) < 0.02 * loss, (
+                f"{name}: the first loss is {first}, by default {loss}"
+            )
+        found = paired(usual, other, 7)
+        yield dict(
+            row=f"train's default step ({amp}, channels last, eager, fused AdamW, 8 pictures)",
+            against=name + (" by the picture" if size != 8 else ""),
+            least=0.97,
+            right="the same first loss" if size == 8 else "",
+            **{**found, **{k: found[k] * 8 / size for k in ("ratio", "low", "high")}},
+        )
+
+
+def loader_rows():
+    from PIL import Image
+    from centernet_nb.data import CocoObjects, augmented, collate, normalise
+    from centernet_nb.shapes import generate_scenes
+
+    with tempfile.TemporaryDirectory() as folder:
+        annotations = Path(generate_scenes(folder, 32, size=640))
+        data = CocoObjects(annotations.parent, annotations, size=256, augment=augmented(256))
+        files = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".jpg", ".png"))[:32]
+
+        def alone(f):
+            "`f` on one thread, as a loader's worker has it"
+            torch.set_num_threads(1)
+            f()
+            torch.set_num_threads(os.cpu_count() or 2)
+
+        def jpegs():
+            for f in files:
+                Image.open(f).convert("RGB").load()
+
+        plain = CocoObjects(annotations.parent, annotations, size=256)
+        for i in range(
+            4
+        ):  # without augmentation: the file decoded whole and resized once, as Pillow does it
+            whole = (
+                Image.open(files[i])
+                .convert("RGB")
+                .resize((256, 256), Image.Resampling.BILINEAR)
+            )
+            assert (
+                torch.corrcoef(
+                    torch.stack([plain[i][0].flatten(), normalise(whole).flatten()])
+                )[0, 1]
+                > 0.998
+            ), "a sample is not its picture"  # a pixel's shift: .97
+        samples, step = lambda: [data[i] for i in range(32)], training(1)
+        for row in (
+            dict(
+                against="decoding the files alone",
+                least=0.5,
+                **paired(lambda: alone(samples), lambda: alone(jpegs), 7),
+            ),
+            dict(
+                against="ResNet-18 trained on as many, all cores",
+                least=3,
+                **paired(lambda: alone(samples), lambda: [step(no_loss) for _ in range(4)], 5),
+            ),
+        ):
+            yield dict(
+                row="32 training samples, 640 px file to 256 px, one worker",
+                right="unaugmented: Pillow's picture",
+                **row,
+            )
+        feed = iter(
+            torch.utils.data.DataLoader(
+                data,
+                8,
+                sampler=torch.utils.data.RandomSampler(
+                    data, replacement=True, num_samples=10**6
+                ),
+                num_workers=1,
+                collate_fn=collate,
+            )
+        )
+        in_memory, fed = (
+            (lambda: [step(no_loss) for _ in range(6)]),
+            (lambda: [(next(feed), step(no_loss)) for _ in range(6)]),
+        )
+        cores = os.cpu_count() or 2
+        for threads, against, most in (
+            (
+                max(1, cores - 1),
+                "the same fed by one worker, which has a core of its own",
+                1.05,
+            ),
+            (cores, "the same fed by one worker, no core being free", None),
+        ):
+            torch.set_num_threads(threads)
+            yield dict(
+                row=f"six training steps on pictures in memory, {threads} of {cores} cores",
+                against=against,
+                most=most,
+                right="",
+                **paired(in_memory, fed, 5),
+            )
+        feed._shutdown_workers()
+
+
+def forms(net, folder):
+    """CenterNet as it is, compiled and in ONNX runtime: functions from a picture `[1, 3, 512,
+    512]` to objects, the slower ones proved against the first."""
+    import onnxruntime
+    from centernet_nb.deploy import export_onnx
+
+    last = lambda x: x.contiguous(memory_format=torch.channels_last)
+    eager = lambda x: net(last(x), return_objects=True)
+    points = torch.compile(lambda x: net(x))
+    session = onnxruntime.InferenceSession(
+        str(export_onnx(net, folder / "net.onnx")), providers=["CPUExecutionProvider"]
+    )
+    made = dict(
+        eager=eager,
+        compiled=lambda x: net.decode(points(last(x))),
+        ONNX=lambda x: torch.from_numpy(session.run(["objects"], dict(images=x.numpy()))[0]),
+    )
+    x = torch.rand(1, 3, 512, 512)
+    for name in ("compiled", "ONNX"):
+        torch.testing.assert_close(made[name](x)[..., 5], eager(x)[..., 5], atol=1e-3, rtol=0)
+    return made
+
+
+def picture_rows():
+    from torchvision.io import decode_jpeg, read_file
+    from torchvision.models import detection as tv
+    from centernet_nb.data import normalise, open_image
+    from centernet_nb.network import CenterNet
+    from centernet_nb.shapes import generate_scenes
+
+    net = (
+        CenterNet(pretrained=False, backbone_kwargs=dict(depth=18))
+        .eval()
+        .to(memory_format=torch.channels_last)
+    )
+    others = dict(
+        fcos=tv.fcos_resnet50_fpn,
+        retinanet=tv.retinanet_resnet50_fpn,
+        faster_rcnn=tv.fasterrcnn_resnet50_fpn,
+        faster_rcnn_mobilenet=tv.fasterrcnn_mobilenet_v3_large_fpn,
+        ssdlite_mobilenet=tv.ssdlite320_mobilenet_v3_large,
+    )
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        generate_scenes(folder, 1, size=512)
+        photo, ours = str(next(Path(folder).rglob("*.jpg"))), forms(net, Path(folder))
+        for name, make in others.items():
+            sizes = {} if "ssd" in name else dict(min_size=512, max_size=512)
+            other = make(weights=None, weights_backbone=None, **sizes).eval()
+            for how, f in ours.items():
+                yield dict(
+                    row=f"picture file to boxes at 512 px, ResNet-18, {how}",
+                    against=f"torchvision {name}" + (" (320 px)" if "ssd" in name else ""),
+                    least=None if "mobilenet" in name else 3,
+                    right="another detector" if how == "eager" else "as eager",
+                    **paired(
+                        lambda: f(normalise(open_image(photo))[None]),
+                        lambda: other([decode_jpeg(read_file(photo)) / 255]),
+                        5,
+                    ),
+                )
+
+
+def worker(steps=6):
+    """One process of `process_rows`: seconds of a step of its share of 8 pictures, gradients
+    exchanged or not, and the norm of the first gradient, printed by process 0."""
+    from contextlib import nullcontext
+    from centernet_nb.loss import CenterNetLoss
+    from centernet_nb.network import CenterNet
+    from centernet_nb.train import freeze_batch_norm, join_processes
+
+    rank, world, _ = join_processes("cpu")
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // world))
+    torch.manual_seed(0)
+    net = CenterNet(pretrained=False, backbone_kwargs=dict(depth=18)).to(
+        memory_format=torch.channels_last
+    )
+    freeze_batch_norm(net)  # as `train` does with several processes on CPUs
+    model = nn.parallel.DistributedDataParallel(net) if world > 1 else net
+    optimizer, criterion = (
+        torch.optim.AdamW(net.parameters(), lr=1e-5),
+        CenterNetLoss(from_logits=True),
+    )
+    share = slice(rank, None, world)
+    images, objects = (
+        torch.randn(8, 3, 256, 256)[share].contiguous(memory_format=torch.channels_last),
+        scene(8, 2, 256, 12)[share],
+    )
+
+    def step(alone):
+        with model.no_sync() if alone and world > 1 else nullcontext():
+            with torch.autocast("cpu", torch.bfloat16):
+                points = model(images, logits=True)
+            criterion(points.float(), objects).mean(0).sum().backward()
+        norm = float(nn.utils.clip_grad_norm_(net.parameters(), 1e9))
+        optimizer.step()
+        optimizer.zero_grad()
+        return norm
+
+    norm = step(False), step(True)
+    times = [(clock(lambda: step(False)), clock(lambda: step(True))) for _ in range(steps)]
+    if not rank:
+        print("times " + json.dumps(dict(norm=norm[0], times=times)))
+
+
+def process_rows(turns=3):
+    import subprocess
+
+    def times(world):
+        out = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--nproc-per-node",
+                str(world),
+                __file__,
+                "--worker",
+            ],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ).stdout
+        return json.loads(out.split("times ")[1].split("\n")[0])
+
+    cores = os.cpu_count() or 2
+    for world in [n for n in (2, 4) if n <= cores]:
+        turned = [(times(1), times(world)) for _ in range(turns)]  # in turns, as every row
+        for one, many in turned:
+            assert abs(one["norm"] / many["norm"] - 1) < 0.02, (
+                f"gradients of {one['norm']} and {many['norm']}"
+            )
+        alone, both = ([t for pair in turned for t in pair[k]["times"]] for k in (0, 1))
+        right = "the same gradient"
+        yield dict(
+            row=f"step of 8 pictures of 256 px, {world} processes of {cores // world} "
+            f"threads (gloo)",
+            against=f"one process of {cores} threads",
+            least=None,
+            right=right,
+            **ratios([(b, a) for (b, _), (a, _) in zip(both, alone)]),
+        )
+        yield dict(
+            row=f"step of {world} processes, gradients exchanged",
+            against="the same without exchanging them",
+            least=None,
+            right=right,
+            **ratios(both),
+        )
+
+
+ROWS = dict(
+    decode=decode_rows,
+    targets=target_rows,
+    loss=loss_rows,
+    step=step_rows,
+    options=option_rows,
+    loader=loader_rows,
+    picture=picture_rows,
+    processes=process_rows,
+)
+GUARDED = ("decode", "targets", "loss", "step")
+
+
+def verdict(r):
+    "Whether row `r` holds its bar."
+    if r.get("most"):
+        return r["ratio"] <= r["most"]
+    return r.get("least") is None or r["ratio"] >= r["least"]
+
+
+def regressed(r, before):
+    """Whether row `r` is so far behind what was stored that no other machine or busy core
+    explains it."""
+    return (
+        r["ratio"] > 1.5 * before["ratio"]
+        if r.get("most")
+        else r["ratio"] < before["ratio"] / 3
+    )
+
+
+def bar(r):
+    return (
+        f"≤ {r['most']}"
+        if r.get("most")
+        else "stated"
+        if r.get("least") is None
+        else f"≥ {r['least']:.2f}"
+    )
+
+
+def guard(results, stored):
+    "End the program where a row is so far behind what was stored that no machine explains it."
+    old = {(r["row"], r["against"]): r for r in stored}
+    slow = [
+        (r, o) for r in results if (o := old.get((r["row"], r["against"]))) and regressed(r, o)
+    ]
+    said = [
+        f"{r['row']} against {r['against']} {r['ratio']:.2f}, stored {o['ratio']:.2f}"
+        for r, o in slow
+    ]
+    if said:
+        sys.exit("far from the stored ratio: " + "; ".join(said))
+
+
+def line(r):
+    "A row of the table, in Markdown."
+    numbers = f"{r['ratio']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ours_ms']:.1f}"
+    return (
+        f"| {r['row']} | {r['against']} | {numbers} | {bar(r)} | "
+        f"{'yes' if verdict(r) else 'NO'} | {r['right']} |"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", help=f"which of {', '.join(ROWS)} (default: all)")
+    parser.add_argument(
+        "--guard",
+        action="store_true",
+        help="compare the pure-Python ratios with bench.json: "
+        "fail where one is under a third of it, or a step's overhead half as much again",
+    )
+    parser.add_argument("--worker", action="store_true", help="used by the row of processes")
+    args = parser.parse_args()
+    if args.worker:
+        return worker()
+    torch.manual_seed(0)
+    if args.guard:
+        torch.set_num_threads(1)
+    stored, results = kept(TABLE, []), []
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {DEVICE}")
+    print(
+        "| what | against | times as fast | quartiles | ours, ms | bar | holds | proved "
+        "against |\n" + "|---" * 8 + "|"
+    )
+    for name in chosen(args.rows or GUARDED * args.guard, ROWS):
+        for r in ROWS[name]():
+            results.append({**r, "group": name})
+            print(line(r), flush=True)
+        done = {r["group"] for r in results}
+        if not args.guard:
+            keep(TABLE, [r for r in stored if r["group"] not in done] + results)
+    if args.guard:
+        guard(results, stored)
+    elif not_held := [r["row"] for r in results if not verdict(r)]:
+        print("below their bars: " + "; ".join(not_held))
+
+
+if __name__ == "__main__":
+    main()
