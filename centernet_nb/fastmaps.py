@@ -6,13 +6,13 @@
 __all__ = ['ragged', 'gaussian_cells', 'draw_gaussians', 'first_of_each', 'SparsePoints', 'sparse_points', 'odd', 'is_peak',
            'find_peaks', 'decode_peaks']
 
-# %% ../nbs/deeper/fastmaps.ipynb #85a317a5
+# %% ../nbs/deeper/fastmaps.ipynb #decebc44
 import math
 from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-# %% ../nbs/deeper/fastmaps.ipynb #5f8fd42b
+# %% ../nbs/deeper/fastmaps.ipynb #39328783
 def ragged(
     lengths, # int64 [n]: the length of each part, 0 allowed
 ): # owner and position, both int64 [lengths.sum()]
@@ -22,7 +22,7 @@ def ragged(
     place = torch.arange(len(owner), device=lengths.device)
     return owner, place - start.index_select(0, owner)
 
-# %% ../nbs/deeper/fastmaps.ipynb #c4b90515
+# %% ../nbs/deeper/fastmaps.ipynb #b43c3818
 def _lines(hw, cells, radii):
     "Patches cut at the border, line by line: owner, dy, first dx and length of each line"
     (H, W), (ry, rx) = hw, radii
@@ -48,7 +48,7 @@ def gaussian_cells(
     value = each(begin).add_(place).float().div_(each(sigmas[1][who])).square_()
     return where, value.add_(each((dy/sigmas[0][who]).square())).mul_(-.5).exp_()
 
-# %% ../nbs/deeper/fastmaps.ipynb #cd470808
+# %% ../nbs/deeper/fastmaps.ipynb #07cbb47f
 def draw_gaussians(
     points, # contiguous float maps [..., H, W], drawn into
     cells, # int64 [n]: flat index of each centre in `points`
@@ -60,7 +60,7 @@ def draw_gaussians(
     points.view(-1).scatter_reduce_(0, where, value, "amax")
     return points
 
-# %% ../nbs/deeper/fastmaps.ipynb #7448e725
+# %% ../nbs/deeper/fastmaps.ipynb #4eb46590
 def first_of_each(
     keys, # int64 [n]
     cost, # float [n]
@@ -72,7 +72,7 @@ def first_of_each(
     first = torch.cat([keys.new_ones(len(keys[:1])), keys.diff()]) != 0
     return keys[first], order[first]
 
-# %% ../nbs/deeper/fastmaps.ipynb #857ec8ff
+# %% ../nbs/deeper/fastmaps.ipynb #f3df2f51
 class SparsePoints(NamedTuple):
     "Training targets as the cells that are not zero; `dense()` lays them out"
     cells: torch.Tensor # int64 [m], rising, each once: flat index in [B, C, H, W] of all heat
@@ -97,7 +97,7 @@ class SparsePoints(NamedTuple):
         out[b, C:, y, x] = self.values
         return out
 
-# %% ../nbs/deeper/fastmaps.ipynb #fc5457b1
+# %% ../nbs/deeper/fastmaps.ipynb #8f9d20f5
 def sparse_points(
     shape, # (B, C, H, W)
     centres, # (b, class, y, x): int64 [n] each, all inside of the maps
@@ -114,7 +114,7 @@ def sparse_points(
     where = keys//(H*W), keys//W % H, keys % W
     return SparsePoints(cells, heat, where, values[winner], shape)
 
-# %% ../nbs/deeper/fastmaps.ipynb #0a50c15d
+# %% ../nbs/deeper/fastmaps.ipynb #b37caff0
 def odd(k, # size of a window, in cells
     name="kernel_size", # what to call it in the message
 )->int: # `k`
@@ -123,6 +123,7 @@ def odd(k, # size of a window, in cells
     near = max(int(k), 0)//2*2 + 1
     raise ValueError(f"{name}={k} has no middle cell: choose an odd number such as {near}")
 
+# %% ../nbs/deeper/fastmaps.ipynb #0e6b4ab4
 def _neighbour(heat, at, dy, dx):
     "Values next to the cells `at` of `heat`, -∞ outside of the map, reading nothing else"
     *maps, y, x = at
@@ -144,10 +145,10 @@ def is_peak(
     for dy, dx in ((i, j) for i in rows for j in columns if (i, j) != (0, 0)):
         if at is not None: near = _neighbour(heat, at, dy, dx)
         else: near = around[..., h//2 + dy:, w//2 + dx:][..., :heat.shape[-2], :heat.shape[-1]]
-        peak &= value > near if (dy, dx) < (0, 0) else value >= near
+        peak = peak & (value > near if (dy, dx) < (0, 0) else value >= near)
     return peak
 
-# %% ../nbs/deeper/fastmaps.ipynb #e54a383a
+# %% ../nbs/deeper/fastmaps.ipynb #29397510
 def _peaks_above(heat, rows, t, kernel_size):
     "Index of the peaks ≥ t [B], looking only at rows whose top is; None if that's no saving"
     b, c, y = (rows >= t[:, None, None]).nonzero().unbind(1)
@@ -175,7 +176,7 @@ def _search(heat, kernel_size, floor, most):
         if (enough | (t <= floor)).all(): return peaks
         n *= 8
 
-# %% ../nbs/deeper/fastmaps.ipynb #1a0ebee8
+# %% ../nbs/deeper/fastmaps.ipynb #db43c2ee
 def find_peaks(
     heat, # float [B, C, H, W], no NaN
     kernel_size=3, # side of the window, odd; 1: every cell is a peak
@@ -194,7 +195,7 @@ def find_peaks(
         at = peak.nonzero().unbind(1)
     return *at, heat[at]
 
-# %% ../nbs/deeper/fastmaps.ipynb #16f398ca
+# %% ../nbs/deeper/fastmaps.ipynb #868528d4
 @torch.no_grad()
 def decode_peaks(
     points, # float [B, C+4, H, W]: class probabilities, dy, dx, h, w

@@ -229,7 +229,7 @@ class Files:
             rate=0.1,
         )
         self.checkpoint = save_tensors(self.state, self.folder / "good.pth")
-        self.model = self.folder / "model.pth"
+        self.model = self.folder / "model.safetensors"
         save_model(
             CenterNet(
                 pretrained=False,

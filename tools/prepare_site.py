@@ -300,7 +300,7 @@ def write_model(path: Path, size: int = 512) -> dict:
     from centernet_nb.network import CenterNet, load_model
 
     torch.set_num_threads(1)
-    if (ROOT / "centernet_nb" / "models" / "text.pth").exists():
+    if (ROOT / "centernet_nb" / "models" / "text.safetensors").exists():
         net, labels = load_model("text"), {}
     else:
         torch.manual_seed(0)
