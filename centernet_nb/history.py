@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'beside', 'read_history', 'History', 'Every', 'Bar', 'live_figure']
 
-# %% ../nbs/toolbox/history.ipynb #ae7c37e1
+# %% ../nbs/toolbox/history.ipynb #e4d949dc
 import csv
 import os
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 from .checks import CheckpointError
 
-# %% ../nbs/toolbox/history.ipynb #f55c9883
+# %% ../nbs/toolbox/history.ipynb #e922e569
 def beside(
     path,       # of a checkpoint
     end,        # such as ".csv"
@@ -25,7 +25,8 @@ def beside(
     return path.with_name(path.name.removesuffix(".pth") + end)
 
 # %% ../nbs/toolbox/history.ipynb #3a599a2e
-COLUMNS = ["step", "epoch", "seconds", "lr", "loss", "focal", "offset", "size", "norm", "ap", "ap50"]
+COLUMNS = ["step", "epoch", "seconds", "lr", "loss", "focal", "offset", "size", "norm", "ap",
+           "ap50"]
 
 def read_history(
     path,

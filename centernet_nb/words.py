@@ -7,74 +7,86 @@ __all__ = ['find_fonts', 'random_word', 'write_words', 'draw_words', 'polygon_ar
            'WordDataset']
 
 # %% ../nbs/toolbox/words.ipynb #2e96c8cb
-import importlib.util, json, math, random
+import contextlib
+import importlib.util
+import io
+import json
+import math
+import random
 from functools import lru_cache
 from pathlib import Path
-import numpy as np, torch
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-# %% ../nbs/toolbox/words.ipynb #a96ae00a
-from fastcore.basics import patch
-
 # %% ../nbs/toolbox/words.ipynb #c6b1370d
-_mean, _std = torch.tensor([.485, .456, .406])[:, None, None], torch.tensor([.229, .224, .225])[:, None, None]   # ImageNet's
-_folders = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.fonts', '~/.local/share/fonts', '/Library/Fonts',
-            '/System/Library/Fonts/Supplemental', 'C:/Windows/Fonts')
-_unfit = ('cmex', 'cmsy', 'cmmi', 'cmb', 'Siz', 'NonUni', 'Display', 'Math', 'Emoji', 'Symbol', 'Dingbats', 'Icon', 'Awesome')
+_mean = torch.tensor([.485, .456, .406])[:, None, None]     # ImageNet's
+_std = torch.tensor([.229, .224, .225])[:, None, None]
+_folders = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts",
+            "/Library/Fonts", "/System/Library/Fonts/Supplemental", "C:/Windows/Fonts")
+_unfit = ("cmex", "cmsy", "cmmi", "cmb", "Siz", "NonUni", "Display", "Math", "Emoji", "Symbol",
+          "Dingbats", "Icon", "Awesome")
 
 # %% ../nbs/toolbox/words.ipynb #9ec8f8c8
 @lru_cache(maxsize=4096)
-def _font(path, size): return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+def _font(path, size):
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 # %% ../nbs/toolbox/words.ipynb #4fefbc7f
 def _latin(path):
-    try: masks = [bytes(_font(path, 16).getmask(c)) for c in 'ARgw3']
+    "Can this font draw Latin letters? One without them draws the same empty box for each."
+    try: masks = [bytes(_font(path, 16).getmask(c)) for c in "ARgw3"]
     except Exception: return False
-    return all(any(m) for m in masks) and len(set(masks)) == len(masks)  # a font without a letter draws the same empty box for each
+    return all(any(m) for m in masks) and len(set(masks)) == len(masks)
 
 # %% ../nbs/toolbox/words.ipynb #74061af6
 @lru_cache
 def find_fonts(
     system:bool=True, # also the fonts installed on this machine
     most:int=120      # at most so many
-)->tuple: # paths of TrueType and OpenType files that can draw Latin letters
+) -> tuple: # paths of TrueType and OpenType files that can draw Latin letters
     "Fonts to write with: those that matplotlib ships, then those of the system."
-    roots = [Path(importlib.util.find_spec('matplotlib').origin).parent/'mpl-data/fonts/ttf']
+    roots = [Path(importlib.util.find_spec("matplotlib").origin).parent/"mpl-data/fonts/ttf"]
     if system: roots += [Path(f).expanduser() for f in _folders]
-    files = [p for r in roots if r.is_dir() for p in sorted(r.rglob('*')) if p.suffix.lower() in ('.ttf', '.otf')]
+    files = [p for r in roots if r.is_dir() for p in sorted(r.rglob("*"))
+             if p.suffix.lower() in (".ttf", ".otf")]
     names = {}
     for p in files:
         if not any(u in p.name for u in _unfit): names.setdefault(p.name, str(p))
     return tuple([p for p in names.values() if _latin(p)][:most])
 
 # %% ../nbs/toolbox/words.ipynb #4650c8e7
-_vocabulary = """STOP EXIT OPEN SALE FIRE HOTEL CAFE TAXI BUS PARK BANK PHARMACY STREET ROAD AVENUE NORTH SOUTH EAST WEST ONE WAY
-    NO PARKING ENTRANCE PUSH PULL CLOSED COFFEE PIZZA BREAD MARKET FRESH ORGANIC MENU TODAY SPECIAL FREE OFFER NEW WELCOME PLEASE
-    THANK YOU DANGER CAUTION HIGH VOLTAGE SPEED LIMIT POLICE AMBULANCE SCHOOL LIBRARY MUSEUM STATION PLATFORM GATE LEVEL FLOOR
-    the and for with from your love home city centre time world music travel garden river kitchen wood paper water light store
-    women men kids shoes fashion beauty health gold silver credit card mobile phone repair service customer information office
-    Singapore London Berlin Paris Tokyo Madrid Lisbon Vienna Oslo Boston Company Limited Brothers Since Original Classic Deluxe""".split()
+_vocabulary = """
+    STOP EXIT OPEN SALE FIRE HOTEL CAFE TAXI BUS PARK BANK PHARMACY STREET ROAD AVENUE NORTH
+    SOUTH EAST WEST ONE WAY NO PARKING ENTRANCE PUSH PULL CLOSED COFFEE PIZZA BREAD MARKET
+    FRESH ORGANIC MENU TODAY SPECIAL FREE OFFER NEW WELCOME PLEASE THANK YOU DANGER CAUTION
+    HIGH VOLTAGE SPEED LIMIT POLICE AMBULANCE SCHOOL LIBRARY MUSEUM STATION PLATFORM GATE
+    LEVEL FLOOR the and for with from your love home city centre time world music travel
+    garden river kitchen wood paper water light store women men kids shoes fashion beauty
+    health gold silver credit card mobile phone repair service customer information office
+    Singapore London Berlin Paris Tokyo Madrid Lisbon Vienna Oslo Boston Company Limited
+    Brothers Since Original Classic Deluxe""".split()
 
 # %% ../nbs/toolbox/words.ipynb #3b7e8432
 def random_word(
     rng:random.Random, # the only source of chance
-)->str: # 2 to about 12 characters
+) -> str: # 2 to about 12 characters
     "A word of the kind seen in streets: a word, a number, a price, a time, a plate."
     kind = rng.random()
     if kind < .72:
         word = rng.choice(_vocabulary)
         return rng.choice((word, word.upper(), word.lower(), word.capitalize()))
     if kind < .82: return str(rng.randrange(10, 10**rng.randint(2, 5)))
-    if kind < .87: return f"{rng.choice('$€£')}{rng.randrange(1, 100)}.{rng.randrange(100):02d}"
-    if kind < .91: return f'{rng.randrange(24)}:{rng.randrange(60):02d}'
-    return ''.join(rng.choices('ABCDEFGHKLMNPRSTUVWXYZ23456789', k=rng.randint(3, 8)))
+    if kind < .87:
+        return f"{rng.choice('$€£')}{rng.randrange(1, 100)}.{rng.randrange(100):02d}"
+    if kind < .91: return f"{rng.randrange(24)}:{rng.randrange(60):02d}"
+    return "".join(rng.choices("ABCDEFGHKLMNPRSTUVWXYZ23456789", k=rng.randint(3, 8)))
 
 # %% ../nbs/toolbox/words.ipynb #200e9e64
 def _colour(rng):
     "Grey more often than bright, as streets are."
     light, strength = rng.random(), rng.random()**2
     return tuple(int(255*(light + strength*(rng.random() - light))) for _ in range(3))
-def _light(colour): return .299*colour[0] + .587*colour[1] + .114*colour[2]
 
 # %% ../nbs/toolbox/words.ipynb #e4c7f99e
 def _light(colour): return .299*colour[0] + .587*colour[1] + .114*colour[2]
@@ -82,8 +94,9 @@ def _light(colour): return .299*colour[0] + .587*colour[1] + .114*colour[2]
 # %% ../nbs/toolbox/words.ipynb #7eb2940b
 def _noise(nrng, cells, size, spread, middle):
     "Random colours on a coarse grid, blown up smoothly to the picture."
-    grey, tint = nrng.normal(0, spread, (cells[1], cells[0], 1)), nrng.normal(0, spread/3, (cells[1], cells[0], 3))
-    grid = (middle + grey + tint).clip(0, 255).astype('uint8')
+    grey = nrng.normal(0, spread, (cells[1], cells[0], 1))
+    tint = nrng.normal(0, spread/3, (cells[1], cells[0], 3))
+    grid = (middle + grey + tint).clip(0, 255).astype("uint8")
     return Image.fromarray(grid).resize(size, Image.BICUBIC)
 
 # %% ../nbs/toolbox/words.ipynb #c7c4d351
@@ -91,9 +104,14 @@ def _stroke(draw, x, y, s, angle, kind, colour, width):
     "One letter-like mark of size `s` at (x, y)."
     dx, dy = s*math.cos(angle), s*math.sin(angle)
     if kind < .35: draw.line((x, y, x + dx, y + dy), colour, width)
-    elif kind < .55: draw.arc((x, y, x + s, y + s), math.degrees(angle), math.degrees(angle) + 200*kind/.45, colour, width)
-    elif kind < .75: draw.line((x, y, x + dx, y + dy, x + dx - dy, y + dy + dx), colour, width)
-    elif kind < .9: draw.line((x, y, x + dx, y + dy), colour, width), draw.line((x + dx, y, x, y + dy), colour, width)
+    elif kind < .55:
+        start = math.degrees(angle)
+        draw.arc((x, y, x + s, y + s), start, start + 200*kind/.45, colour, width)
+    elif kind < .75:
+        draw.line((x, y, x + dx, y + dy, x + dx - dy, y + dy + dx), colour, width)
+    elif kind < .9:
+        draw.line((x, y, x + dx, y + dy), colour, width)
+        draw.line((x + dx, y, x, y + dy), colour, width)
     else: draw.ellipse((x, y, x + s*.6, y + s*.6), colour)
 
 # %% ../nbs/toolbox/words.ipynb #215ed728
@@ -101,43 +119,54 @@ def _strokes(draw, rng, size):
     "Patches of loose marks, each patch in one colour and size."
     w, h = size
     for _ in range(rng.randrange(1, 5)):
-        cy, cx, colour, reach, s = rng.randrange(h), rng.randrange(w), _colour(rng), rng.uniform(.08, .3)*w, rng.uniform(4, 18)
+        cy, cx, colour = rng.randrange(h), rng.randrange(w), _colour(rng)
+        reach, s = rng.uniform(.08, .3)*w, rng.uniform(4, 18)
         for _ in range(rng.randrange(4, 22)):
-            _stroke(draw, cx + rng.gauss(0, reach), cy + rng.gauss(0, reach), s, rng.uniform(0, 6.3), rng.random(), colour, 1 + int(s > 10) + int(s > 15))
+            x, y = cx + rng.gauss(0, reach), cy + rng.gauss(0, reach)
+            angle, kind = rng.uniform(0, 6.3), rng.random()
+            _stroke(draw, x, y, s, angle, kind, colour, 1 + int(s > 10) + int(s > 15))
 
 # %% ../nbs/toolbox/words.ipynb #c44dceed
 def _stripes(draw, rng, size):
     "Railings, blinds, tiles and bar codes: the regular edges that writing also has."
     w, h = size
-    y, x, hh, ww = rng.randrange(h), rng.randrange(w), rng.uniform(.05, .4)*h, rng.uniform(.1, .5)*w
-    colour, step, width, kind = _colour(rng), rng.uniform(3, 14), rng.randint(1, 3), rng.random()
-    slant = rng.uniform(-.3, .3)*hh
-    if kind < .8:
-        t = x
-        while t < x + ww: draw.line((t, y, t + slant, y + hh), colour, width); t += step*(rng.uniform(.5, 1.5) if kind < .25 else 1)
-    if kind > .45:
-        t = y
-        while t < y + hh: draw.line((x, t, x + ww, t), colour, width); t += step
+    y, x = rng.randrange(h), rng.randrange(w)
+    hh, ww = rng.uniform(.05, .4)*h, rng.uniform(.1, .5)*w
+    colour, step, width = _colour(rng), rng.uniform(3, 14), rng.randint(1, 3)
+    kind, slant, t = rng.random(), rng.uniform(-.3, .3)*hh, x
+    while kind < .8 and t < x + ww:
+        draw.line((t, y, t + slant, y + hh), colour, width)
+        t += step*(rng.uniform(.5, 1.5) if kind < .25 else 1)
+    t = y
+    while kind > .45 and t < y + hh:
+        draw.line((x, t, x + ww, t), colour, width)
+        t += step
 
 # %% ../nbs/toolbox/words.ipynb #7893df40
 def _shapes(draw, rng, size):
     "Walls, windows, wheels, leaves."
     w, h = size
     for _ in range(rng.randrange(9)):
-        y, x, hh, ww, colour = rng.randrange(-h//4, h), rng.randrange(-w//4, w), rng.uniform(.05, .5)*h, rng.uniform(.05, .5)*w, _colour(rng)
-        if rng.random() < .5: draw.rectangle((x, y, x + ww, y + hh), colour, _colour(rng) if rng.random() < .4 else None)
-        elif rng.random() < .5: draw.ellipse((x, y, x + ww, y + hh), colour)
-        else: draw.polygon([(rng.randrange(w), rng.randrange(h)) for _ in range(rng.randint(3, 5))], colour)
+        y, x = rng.randrange(-h//4, h), rng.randrange(-w//4, w)
+        hh, ww, colour = rng.uniform(.05, .5)*h, rng.uniform(.05, .5)*w, _colour(rng)
+        box, kind = (x, y, x + ww, y + hh), rng.random()
+        if kind < .5: draw.rectangle(box, colour, _colour(rng) if rng.random() < .4 else None)
+        elif rng.random() < .5: draw.ellipse(box, colour)
+        else:
+            corners = range(rng.randint(3, 5))
+            draw.polygon([(rng.randrange(w), rng.randrange(h)) for _ in corners], colour)
 
 # %% ../nbs/toolbox/words.ipynb #3dd6efa2
 def _background(rng, nrng, size):
-    "A street without its words: uneven light, walls and windows, railings, leaves, loose strokes."
+    "A street without its words: uneven light, walls, windows, railings, leaves, strokes."
     w, h = size
     base = np.array(_colour(rng))
-    image = _noise(nrng, (rng.randint(2, 5), rng.randint(2, 5)), size, rng.uniform(10, 60), base)
+    cells = rng.randint(2, 5), rng.randint(2, 5)
+    image = _noise(nrng, cells, size, rng.uniform(10, 60), base)
     if rng.random() < .7:
         cells = rng.randint(12, max(13, w//3))
-        image = Image.blend(image, _noise(nrng, (cells, cells*h//w), size, rng.uniform(20, 90), base), rng.uniform(.1, .6))
+        finer = _noise(nrng, (cells, cells*h//w), size, rng.uniform(20, 90), base)
+        image = Image.blend(image, finer, rng.uniform(.1, .6))
     draw = ImageDraw.Draw(image)
     _shapes(draw, rng, size)
     for _ in range(rng.randrange(3)): _stripes(draw, rng, size)
@@ -146,7 +175,7 @@ def _background(rng, nrng, size):
 
 # %% ../nbs/toolbox/words.ipynb #a5d9a326
 def _homography(source, target):
-    "The 8 numbers with which PIL's PERSPECTIVE takes each `target` corner from its `source` corner."
+    "PIL's 8 numbers that take each `target` corner from its `source` corner."
     rows = []
     for (u, v), (x, y) in zip(source, target):
         rows += [[x, y, 1, 0, 0, 0, -u*x, -u*y], [0, 0, 0, x, y, 1, -v*x, -v*y]]
@@ -154,12 +183,13 @@ def _homography(source, target):
 
 # %% ../nbs/toolbox/words.ipynb #33733f52
 def _tilted(size, rng):
-    "The four corners of a flat sign of this (w, h) after a turn, a shear and a perspective, (x, y), moved so that the least is 0."
+    "Corners (x, y) of a flat sign of (w, h), turned, sheared, in perspective, from 0 on."
     w, h = size
     angle = rng.gauss(0, .12) if rng.random() < .85 else rng.uniform(-.6, .6)
     shear, squeeze, lean = rng.uniform(-.25, .25), rng.uniform(-.2, .2), rng.uniform(-.1, .1)
     quad = np.array([(-w, -h), (w, -h), (w, h), (-w, h)])/2.
-    quad *= np.stack([1 - lean*quad[:, 1]/h, 1 - squeeze*quad[:, 0]/w], 1)   # the far edge of a sign is shorter than the near one
+    # the far edge of a sign is shorter than the near one
+    quad *= np.stack([1 - lean*quad[:, 1]/h, 1 - squeeze*quad[:, 0]/w], 1)
     c, s = math.cos(angle), math.sin(angle)
     quad = quad @ np.array([[1, 0], [shear, 1]]) @ np.array([[c, s], [-s, c]])
     return quad - quad.min(0)
@@ -180,19 +210,21 @@ def _set(rng, font, height, rows, columns, margin):
 
 # %% ../nbs/toolbox/words.ipynb #01087c27
 def _sign(rng, fonts, height, rows, columns, most, margin=3):
-    "A block of words in one font: ink as a grey mask, the board's corners, texts, corners of each word; None if it is larger than `most`."
+    "Words in one font: ink, board's corners, texts, corners of each; None if over `most`."
     path = rng.choice(fonts)
-    _, t, _, b = _font(path, max(4, round(height*1.36))).getbbox('HAMB')
-    spots = _set(rng, _font(path, max(4, round(height*1.36*height/max(1, b - t)))), height, rows, columns, margin)
+    _, t, _, b = _font(path, max(4, round(height*1.36))).getbbox("HAMB")
     font = _font(path, max(4, round(height*1.36*height/max(1, b - t))))
+    spots = _set(rng, font, height, rows, columns, margin)
     w, h = (math.ceil(max(s[3][k] for s in spots)) + margin for k in (2, 3))
     if w > most[0] or h > most[1]: return None
-    mask = Image.new('L', (w, h))
+    mask = Image.new("L", (w, h))
     draw = ImageDraw.Draw(mask)
     for text, x, y, _ in spots: draw.text((round(x), round(y)), text, 255, font)
-    texts, corners = [s[0] for s in spots], np.array([[(l, t), (r, t), (r, b), (l, b)] for *_, (l, t, r, b) in spots], float)
+    inks = [s[3] for s in spots]
+    corners = np.array([[(l, t), (r, t), (r, b), (l, b)] for l, t, r, b in inks], float)
     flat = np.array([(0, 0), (w, 0), (w, h), (0, h)], float)
-    return (mask, flat, texts, corners) if rng.random() < .45 else _in_perspective(mask, flat, texts, corners, rng)
+    sign = mask, flat, [s[0] for s in spots], corners
+    return sign if rng.random() < .45 else _in_perspective(*sign, rng)
 
 # %% ../nbs/toolbox/words.ipynb #45582eaf
 def _in_perspective(mask, flat, texts, corners, rng):
@@ -201,32 +233,42 @@ def _in_perspective(mask, flat, texts, corners, rng):
     size = tuple(int(v) for v in np.ceil(quad.max(0)) + 1)
     m = np.append(_homography(quad, flat), 1).reshape(3, 3)
     seen = np.concatenate([corners, np.ones_like(corners[..., :1])], -1) @ m.T
-    return mask.transform(size, Image.PERSPECTIVE, _homography(flat, quad), Image.BICUBIC), quad, texts, seen[..., :2]/seen[..., 2:]
+    ink = mask.transform(size, Image.PERSPECTIVE, _homography(flat, quad), Image.BICUBIC)
+    return ink, quad, texts, seen[..., :2]/seen[..., 2:]
 
 # %% ../nbs/toolbox/words.ipynb #ca53fbf7
+def _ink(rng, ground):
+    "A colour that differs from the `ground` in lightness."
+    for _ in range(6):
+        colour = _colour(rng)
+        if abs(_light(colour) - _light(ground)) > 80: return colour
+    return (250, 250, 245) if _light(ground) < 128 else (8, 8, 10)
+
 def _write(image, mask, quad, corner, height, legible, rng):
     "Ink on the picture, sometimes on a board; unreadable words are smeared and faint."
-    if rng.random() < .45: ImageDraw.Draw(image).polygon([tuple(p) for p in quad], _colour(rng))
+    if rng.random() < .45:
+        ImageDraw.Draw(image).polygon([tuple(p) for p in quad], _colour(rng))
     x, y = corner
-    ground = image.crop((x, y, x + mask.width, y + mask.height)).resize((1, 1), Image.BOX).getpixel((0, 0))
-    colour = (250, 250, 245) if _light(ground) < 128 else (8, 8, 10)
-    for _ in range(6):
-        if abs(_light(other := _colour(rng)) - _light(ground)) > 80: colour = other; break
+    under = image.crop((x, y, x + mask.width, y + mask.height))
+    colour = _ink(rng, under.resize((1, 1), Image.BOX).getpixel((0, 0)))
     if not legible:
         faint = rng.uniform(.3, .7)
-        mask = mask.filter(ImageFilter.GaussianBlur(max(1.2, height/rng.uniform(4, 6)))).point(lambda v: int(v*faint))
-    if height > 14 and rng.random() < .2: image.paste((0, 0, 0) if _light(colour) > 128 else (255, 255, 255), (x + 1, y + 1), mask)
+        smear = ImageFilter.GaussianBlur(max(1.2, height/rng.uniform(4, 6)))
+        mask = mask.filter(smear).point(lambda v: int(v*faint))
+    if height > 14 and rng.random() < .2:
+        shadow = (0, 0, 0) if _light(colour) > 128 else (255, 255, 255)
+        image.paste(shadow, (x + 1, y + 1), mask)
     image.paste(colour, (x, y), mask)
 
 # %% ../nbs/toolbox/words.ipynb #71137065
 def _height(rng, size):
-    "Word heights in pixels: 45 % from 7 to 12, the others up to a fifth of the picture, small ones more often."
+    "Pixels: half from 7 to 11.5, the others to a fifth of the picture, mostly small."
     if rng.random() < .5: return rng.uniform(7, 11.5)
     return 12*(max(1.5, .2*min(size)/12))**rng.random()
 
 # %% ../nbs/toolbox/words.ipynb #259461e1
 def _free(rng, mask, size, taken):
-    "A place (left, top, right, bottom) for `mask` that touches none of those `taken`, or None after eight tries."
+    "(left, top, right, bottom) for `mask` that touches none `taken`; None after eight tries."
     for _ in range(8):
         x, y = rng.randrange(1, size[0] - mask.width), rng.randrange(1, size[1] - mask.height)
         box = np.array([x, y, x + mask.width, y + mask.height])
@@ -239,61 +281,75 @@ def write_words(
     n:float,            # stop at this many words
     taken:np.ndarray,   # places [K, 4] as (left, top, right, bottom) to keep clear of
     fonts:tuple,        # font files, as `find_fonts` gives them
-)->list: # dicts with `mask` (polygon x, y, …), `utf8_string` (empty if unreadable) and `legible`
+) -> list:  # dicts with `mask` (polygon x, y, …), `utf8_string` ("" if unreadable), `legible`
     "Write signs of words on a picture, each where nothing is yet."
     (w, h), words = image.size, []
     for _ in range(60):
         if len(words) >= n: break
         height, legible = _height(rng, (h, w)), rng.random() > .1
-        sign = _sign(rng, fonts, height, rng.choice((1, 1, 1, 2, 3)) if height < 24 else 1, 3 if height < 24 else 1, (w - 2, h - 2))
+        rows, columns = (rng.choice((1, 1, 1, 2, 3)), 3) if height < 24 else (1, 1)
+        sign = _sign(rng, fonts, height, rows, columns, (w - 2, h - 2))
         if sign is None or sign[0].width > w - 2 or sign[0].height > h - 2: continue
         mask, quad, texts, corners = sign
         if (box := _free(rng, mask, (w, h), taken)) is None: continue
         taken, corner = np.vstack([taken, box]), box[:2]
         _write(image, mask, quad + corner, tuple(corner.tolist()), height, legible, rng)
-        words += [dict(mask=(c + corner).round(2).ravel().tolist(), utf8_string=t if legible else '', legible=legible) for t, c in zip(texts, corners)]
+        polygons = [(c + corner).round(2).ravel().tolist() for c in corners]
+        words += [dict(mask=p, utf8_string=t if legible else "", legible=legible)
+                  for t, p in zip(texts, polygons)]
     return words
 
 # %% ../nbs/toolbox/words.ipynb #a9d6d885
 def draw_words(
-    seed:int,              # with `index` decides everything
-    index:int,             # which picture
-    size=256,              # side, or (height, width), in pixels
-    system_fonts:bool=True # write with this machine's fonts too, not only with matplotlib's
-)->tuple: # (PIL RGB picture, list of words: dicts with `mask` polygon [x, y, …], `utf8_string`, `legible`)
-    "One generated picture and the words in it. The same (seed, index, size, fonts) give the same picture."
+    seed:int,               # with `index` decides everything
+    index:int,              # which picture
+    size=256,               # side, or (height, width), in pixels
+    system_fonts:bool=True, # write with this machine's fonts too, not only with matplotlib's
+) -> tuple:     # (PIL RGB, list of dicts with `mask` [x, y, …], `utf8_string`, `legible`)
+    "One generated picture and its words; the same arguments give the same picture."
     h, w = (size, size) if isinstance(size, int) else size
-    rng = random.Random(f'{seed}/{index}')
+    rng = random.Random(f"{seed}/{index}")
     nrng = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
     image, fonts = _background(rng, nrng, (w, h)), find_fonts(system_fonts)
-    words = write_words(image, rng, rng.randint(3, 11)*h*w/256**2, np.zeros((0, 4)), fonts)
+    n = rng.randint(3, 11)*h*w/256**2
+    words = write_words(image, rng, n, np.zeros((0, 4)), fonts)
     if rng.random() < .2: image = image.filter(ImageFilter.GaussianBlur(rng.uniform(.3, .6)))
-    grain = np.asarray(image, np.int16) + nrng.integers(-1, 2, (h, w, 1), np.int16)*rng.randrange(0, 9)
-    return Image.fromarray(grain.clip(0, 255).astype('uint8')), words
+    grain = nrng.integers(-1, 2, (h, w, 1), np.int16)*rng.randrange(0, 9)
+    pixels = (np.asarray(image, np.int16) + grain).clip(0, 255)
+    return Image.fromarray(pixels.astype("uint8")), words
 
 # %% ../nbs/toolbox/words.ipynb #ae7280af
 def polygon_area(
     polygon, # corners (x, y), shape [K, 2]
-)->float: # in square units, never negative
+) -> float: # in square units, never negative
     "The area inside a polygon, by the shoelace formula."
     x, y = np.asarray(polygon, float).reshape(-1, 2).T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))/2
 
 # %% ../nbs/toolbox/words.ipynb #73f0fbed
+def _annotation(k, i, word):
+    "Word `k`, of picture `i`, as COCO-Text writes it."
+    p = np.array(word["mask"]).reshape(-1, 2)
+    (l, t), (r, b) = p.min(0).tolist(), p.max(0).tolist()
+    return {"id": k, "image_id": i, "bbox": [l, t, r - l, b - t], "mask": word["mask"],
+            "area": round(polygon_area(p), 2), "utf8_string": word["utf8_string"],
+            "legibility": "legible" if word["legible"] else "illegible",
+            "class": "machine printed", "language": "english"}
+
 def words_to_layout(
-    pictures,           # (id, file name, (height, width), words as `draw_words` lists them) of each picture
-    split:str='train'   # the `set` that every picture is given
-)->dict: # cats, anns, imgs, imgToAnns and info, as in cocotext.v2.json
+    pictures,           # (id, file name, (height, width), words of `draw_words`) of each
+    split:str="train",  # the `set` that they are given
+    held:int=0,         # the last so many are "val" instead
+) -> dict: # cats, anns, imgs, imgToAnns and info, as in cocotext.v2.json
     "Generated words in COCO-Text's layout."
-    out = dict(cats={}, anns={}, imgs={}, imgToAnns={}, info=dict(description='generated words in the layout of cocotext.v2.json'))
-    for i, name, (h, w), words in pictures:
-        out['imgs'][str(i)], out['imgToAnns'][str(i)] = dict(id=i, set=split, width=w, height=h, file_name=name), []
-        for word in words:
-            p, k = np.array(word['mask']).reshape(-1, 2), len(out['anns']) + 1
-            (l, t), (r, b) = p.min(0).tolist(), p.max(0).tolist()
-            out['anns'][str(k)] = {'id': k, 'image_id': i, 'bbox': [l, t, r - l, b - t], 'mask': word['mask'], 'area': round(polygon_area(p), 2),
-                'utf8_string': word['utf8_string'], 'legibility': 'legible' if word['legible'] else 'illegible', 'class': 'machine printed', 'language': 'english'}
-            out['imgToAnns'][str(i)].append(k)
+    info = dict(description="generated words in the layout of cocotext.v2.json")
+    out = dict(cats={}, anns={}, imgs={}, imgToAnns={}, info=info)
+    for n, (i, name, (h, w), words) in enumerate(pictures):
+        part = "val" if n >= len(pictures) - held else split
+        out["imgs"][str(i)] = dict(id=i, set=part, width=w, height=h, file_name=name)
+        anns = [_annotation(len(out["anns"]) + j, i, word) for j, word in enumerate(words, 1)]
+        out["anns"] |= {str(a["id"]): a for a in anns}
+        out["imgToAnns"][str(i)] = [a["id"] for a in anns]
     return out
 
 # %% ../nbs/toolbox/words.ipynb #5e455640
@@ -302,84 +358,89 @@ def generate_words(
     n:int,                  # pictures
     seed:int=0,             # the same seed gives the same pictures
     size=256,               # side, or (height, width), in pixels
-    split:str='train',      # the `set` they are given
-    system_fonts:bool=True  # write with this machine's fonts too
-)->Path: # the annotation file
+    split:str="train",      # the `set` they are given
+    system_fonts:bool=True, # write with this machine's fonts too
+    held:int=0,             # the last so many are "val" instead
+) -> Path: # the annotation file
     "Write `n` generated pictures and their words in COCO-Text's layout."
-    folder = Path(folder)
+    folder, pictures = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
     for i in range(n):
         image, words = draw_words(seed, i, size, system_fonts)
-        name = f'words_{i:012d}.jpg'
+        name = f"words_{i:012d}.jpg"
         image.save(folder/name, quality=92)
         pictures.append((i + 1, name, image.size[::-1], words))
-    path = folder/'cocotext.v2.json'
-    path.write_text(json.dumps(words_to_layout(pictures, split)))
+    path = folder/"cocotext.v2.json"
+    path.write_text(json.dumps(words_to_layout(pictures, split, held)), encoding="utf-8")
     return path
 
 # %% ../nbs/toolbox/words.ipynb #b49305e0
 class WordDataset(torch.utils.data.Dataset):
-    "Generated pictures of words, made when asked for: items `(image [3,H,W], objects [N,6], ignore [H/4,W/4])`, coordinates in pixels."
+    "Pictures made when asked for: `(image [3,H,W], objects [N,6], ignore [H/4,W/4])`."
     def __init__(self,
-        n:int,                       # pictures
-        seed:int=0,                  # picture i of a seed is always the same
-        size=256,                    # side, or (height, width), multiples of 32
-        min_area:float=1/32**2,      # words under this share of the picture are ignored
-        system_fonts:bool=True       # write with this machine's fonts too
+        n:int,                      # pictures
+        seed:int=0,                 # picture i of a seed is always the same
+        size=256,                   # side, or (height, width), multiples of 32
+        min_area:float=1/32**2,     # words under this share of the picture are ignored
+        system_fonts:bool=True,     # write with this machine's fonts too
     ):
         h, w = (size, size) if isinstance(size, int) else size
-        if h % 32 or w % 32 or h < 32 or w < 32: raise ValueError(f'size {size!r}: sides must be multiples of 32, such as 256')
-        if n < 1: raise ValueError(f'n={n}: ask for one picture at least')
-        self.n, self.seed, self.size, self.system_fonts, self.smallest = n, seed, (h, w), system_fonts, min_area*h*w
-        self.names, self.image_ids, self._coco = ['text'], list(range(1, n + 1)), None
+        if h % 32 or w % 32 or h < 32 or w < 32:
+            raise ValueError(f"size {size!r}: sides must be multiples of 32, such as 256")
+        if n < 1: raise ValueError(f"n={n}: ask for one picture at least")
+        self.n, self.seed, self.size, self.system_fonts = n, seed, (h, w), system_fonts
+        self.smallest, self.names = min_area*h*w, ["text"]
+        self.image_ids, self._coco = list(range(1, n + 1)), None
 
     def __len__(self): return self.n
 
-# %% ../nbs/toolbox/words.ipynb #b5a9408d
-@patch
-def picture(self:WordDataset, i):
-    "The PIL picture and its words."
-    if not -self.n <= i < self.n: raise IndexError(f'picture {i} of {self.n}')
-    return draw_words(self.seed, i % self.n, self.size, self.system_fonts)
+    def picture(self, i):
+        "The PIL picture and its words."
+        if not -self.n <= i < self.n: raise IndexError(f"picture {i} of {self.n}")
+        return draw_words(self.seed, i % self.n, self.size, self.system_fonts)
 
-# %% ../nbs/toolbox/words.ipynb #a615f543
-@patch
-def truth(self:WordDataset, words):
-    "Boxes `[N, 4]` as (y, x, h, w), and which of them are ignored: unreadable or too small."
-    p = np.array([w['mask'] for w in words], float).reshape(-1, 4, 2)
-    low, high = p.min(1), p.max(1)
-    small = np.array([polygon_area(q) < self.smallest for q in p], bool)
-    return np.concatenate([(low + high)[:, ::-1]/2, (high - low)[:, ::-1]], 1), small | np.array([not w['legible'] for w in words], bool)
+    def truth(self, words):
+        "Boxes `[N, 4]` as (y, x, h, w), and which are ignored: unreadable or too small."
+        p = np.array([w["mask"] for w in words], float).reshape(-1, 4, 2)
+        low, high = p.min(1), p.max(1)
+        small = np.array([polygon_area(q) < self.smallest for q in p], bool)
+        unread = np.array([not w["legible"] for w in words], bool)
+        boxes = np.concatenate([(low + high)[:, ::-1]/2, (high - low)[:, ::-1]], 1)
+        return boxes, small | unread
 
-# %% ../nbs/toolbox/words.ipynb #30a152e4
-@patch
-def __getitem__(self:WordDataset, i):
-    "Item `i`: normalised image, readable words, map of the others."
-    image, words = self.picture(i)
-    boxes, skip = self.truth(words)
-    objects, ignore = torch.zeros(int((~skip).sum()), 6), torch.zeros(self.size[0]//4, self.size[1]//4, dtype=torch.bool)
-    objects[:, :4], objects[:, 5] = torch.as_tensor(boxes[~skip], dtype=torch.float32), 1
-    for y, x, h, w in boxes[skip]: ignore[max(0, int((y - h/2)//4)):math.ceil((y + h/2)/4), max(0, int((x - w/2)//4)):math.ceil((x + w/2)/4)] = True
-    return (torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()).float()/255 - _mean)/_std, objects, ignore
+    def __getitem__(self, i):
+        "Item `i`: normalised image, readable words, map of the others."
+        image, words = self.picture(i)
+        boxes, skip = self.truth(words)
+        objects = torch.zeros(int((~skip).sum()), 6)
+        objects[:, :4], objects[:, 5] = torch.as_tensor(boxes[~skip], dtype=torch.float32), 1
+        ignore = torch.zeros(self.size[0]//4, self.size[1]//4, dtype=torch.bool)
+        for y, x, h, w in boxes[skip]:
+            top, left = max(0, int((y - h/2)//4)), max(0, int((x - w/2)//4))
+            ignore[top:math.ceil((y + h/2)/4), left:math.ceil((x + w/2)/4)] = True
+        pixels = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()).float()/255
+        return (pixels - _mean)/_std, objects, ignore
 
-# %% ../nbs/toolbox/words.ipynb #ef7bd92b
-@patch
-def to_original(self:WordDataset, i, objects): return objects           # the picture is the input
+    def to_original(self, i, objects):
+        "The objects as they are: the picture is the input."
+        return objects
 
-# %% ../nbs/toolbox/words.ipynb #acab90c0
-@patch(as_prop=True)
-def coco(self:WordDataset):
-    "The truth of all pictures as a pycocotools COCO; ignored words are `iscrowd`, so that finding them counts neither way."
-    if self._coco is None:
-        import contextlib, io
+    @property
+    def coco(self):
+        "The truth as a pycocotools COCO; ignored words are crowds, and count neither way."
+        if self._coco is None: self._coco = self._as_coco()
+        return self._coco
+
+    def _as_coco(self):
         from pycocotools.coco import COCO
-        anns, (h, w) = [], self.size
-        for i in range(self.n):
-            boxes, skip = self.truth(self.picture(i)[1])
-            for (y, x, bh, bw), s in zip(boxes.tolist(), skip.tolist()):
-                anns.append(dict(id=len(anns) + 1, image_id=i + 1, category_id=1, bbox=[x - bw/2, y - bh/2, bw, bh], area=bh*bw, iscrowd=int(s), ignore=int(s)))
-        self._coco = COCO()
-        self._coco.dataset = dict(images=[dict(id=i, width=w, height=h) for i in self.image_ids], annotations=anns, categories=[dict(id=1, name='text')])
-        with contextlib.redirect_stdout(io.StringIO()): self._coco.createIndex()
-    return self._coco
+        anns, (height, width) = [], self.size
+        for i in self.image_ids:
+            boxes, skip = self.truth(self.picture(i - 1)[1])
+            for (y, x, h, w), s in zip(boxes.tolist(), skip.astype(int).tolist()):
+                anns.append(dict(id=len(anns) + 1, image_id=i, category_id=1, area=h*w,
+                                 bbox=[x - w/2, y - h/2, w, h], iscrowd=s, ignore=s))
+        coco, images = COCO(), [dict(id=i, width=width, height=height) for i in self.image_ids]
+        coco.dataset = dict(images=images, annotations=anns,
+                            categories=[dict(id=1, name="text")])
+        with contextlib.redirect_stdout(io.StringIO()): coco.createIndex()
+        return coco

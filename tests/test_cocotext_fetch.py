@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 from servers import Server
 from centernet_nb.checks import DataError, DownloadError
-from centernet_nb.cocotext import CocoText, fetch_pictures, get_cocotext
+from centernet_nb.textdata import CocoText
+from centernet_nb.textlayout import fetch_pictures, get_cocotext
 from centernet_nb.words import generate_words
 
-fast = dict(timeout=2, progress=False)
+fast = dict(timeout=20, progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +182,7 @@ def test_never_a_wrong_picture(source, tmp_path):
 
 
 RUN = (
-    "import sys; from centernet_nb.cocotext import fetch_pictures; "
+    "import sys; from centernet_nb.textlayout import fetch_pictures; "
     "fetch_pictures(sys.argv[1], sys.argv[2], url=sys.argv[3], workers=2, progress=False)"
 )
 
