@@ -14,7 +14,14 @@ from PIL import Image, ImageDraw, ImageFont
 from .boxes import clip_objects, to_coco, to_corners
 from .checks import DataError
 from .evaluate import decoding
-from .pictures import as_rgb, normalise, open_image, smallest_canvas
+from centernet_nb.pictures import (
+    Placement,
+    as_hw,
+    as_rgb,
+    normalise,
+    open_image,
+    smallest_canvas,
+)
 
 # %% ../nbs/toolbox/detect.ipynb #de000007
 def as_image(
@@ -50,7 +57,7 @@ def thresholds(
 def detect(
     net, # a `CenterNet`; its `labels` may hold `names`, `size` and `min_confidence`
     picture, # see `as_image`
-    size=None, # longer side as the network sees it; None: the model's own, else the picture's
+    size=None, # longer side as the network sees it, or (H, W); None: the model's own
     min_confidence=None, # see `thresholds`
     most=100, # at most so many objects
 )->torch.Tensor: # [N, 6], (y, x, h, w, class, confidence) in the picture's pixels, best first
@@ -59,7 +66,9 @@ def detect(
     least = thresholds(min_confidence, class_names(net), labels.get("min_confidence"))
     least = torch.tensor(least)
     hw = image.height, image.width
-    place = smallest_canvas(hw, (size or labels.get("size") or max(hw))/max(hw))
+    size = size or labels.get("size") or max(hw)
+    if isinstance(size, int): place = smallest_canvas(hw, size/max(hw))
+    else: place = Placement(hw, as_hw(size))
     x = normalise(place.image(image))[None].to(next(net.parameters()).device)
     with decoding(net, most, max(float(least.min()), 1e-9)):
         objects = net(x, return_objects=True)[0].float().cpu()
@@ -159,4 +168,5 @@ def output_names(
     stems = [p.stem for p in paths]
     names = [s if stems.count(s) == 1 else f"{p.resolve().parent.name}_{s}"
              for p, s in zip(paths, stems)]
-    return [n if names.count(n) == 1 else f"{i}_{n}" for i, n in enumerate(names, 1)]
+    if len(set(names)) == len(names): return names
+    return [f"{i}_{n}" for i, n in enumerate(names, 1)]
