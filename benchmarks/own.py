@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from common import HERE, RUNS, chosen, keep, kept
 
 RESULTS, SETS = HERE / "own.json", RUNS / "own/sets"

@@ -1,11 +1,13 @@
-"""Six small sets of different kinds on which the default recipe of `centernet_train` is chosen.
+"""Seven small sets of different kinds, on which the default recipe of `centernet_train` is
+chosen.
 
-    python benchmarks/own_sets.py FOLDER        writes FOLDER/NAME/{train,test}/… and {train,test}.json
+    python benchmarks/own_sets.py FOLDER    writes FOLDER/NAME/{train,test} and their .json
 
-words, large_words   photos of ICDAR 2015's train set, all readable words or only those a tenth of the photo high
+words, large_words   photos of ICDAR 2015's train set: all readable words, or only those of at
+                     least a tenth of the photo's height
 scenes1, scenes3     generated scenes of one and of three classes
-pasted               generated shapes pasted on photos with text, so that the clutter is real
-tiny, huge           discs of a fiftieth of the side on noise; one object that fills most of the picture
+pasted               generated shapes on photos with text, so that the clutter is real
+tiny, huge           discs of a fiftieth of the side on noise; one that fills most of the picture
 """
 
 import json
@@ -26,13 +28,14 @@ def icdar():
     folder = Path(root or "nowhere") / "data/icdar2015_train"
     if not folder.exists():
         raise SystemExit(
-            "the photos of ICDAR 2015 are needed: CENTERNET_NB_DATA names no folder with data/icdar2015_train"
+            "the photos of ICDAR 2015 are needed: CENTERNET_NB_DATA names no folder with "
+            "data/icdar2015_train"
         )
     return folder
 
 
 def words(at_least=0):
-    "Photos as (path, boxes, class, crowd) with the words whose height is at least this share of the photo's."
+    "(path, boxes, class, crowd), for words of at least this share of the photo's height"
     layout = json.loads((icdar() / "cocotext_layout.json").read_text(encoding="utf-8"))
     for image in sorted(layout["imgs"].values(), key=lambda i: i["id"]):
         anns = [layout["anns"][str(a)] for a in layout["imgToAnns"][str(image["id"])]]
@@ -81,7 +84,7 @@ def pasted(series=3):
 
 
 def discs(low, high, n, series, size=(300, 400)):
-    "Discs and rings on noisy ground, their side `low` to `high` of the picture's shorter side."
+    "Discs and rings on noise, their side `low` to `high` of the picture's shorter side"
     rng = np.random.default_rng(series)
     h, w = size
     yy, xx = np.mgrid[:h, :w]
