@@ -1,7 +1,7 @@
 """The picture at the top of the README, from the model that `centernet_tinycoco --categories
 all --out runs/all` leaves.
 
-python tools/hero.py [runs/all/model.pth]     writes nbs/site/hero.jpg
+python tools/hero.py [runs/all/model.safetensors]     writes nbs/site/hero.jpg
 """
 
 import sys
@@ -55,5 +55,5 @@ def hero(model):
 
 
 if __name__ == "__main__":
-    figure = hero(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs/all/model.pth")
+    figure = hero(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs/all/model.safetensors")
     figure.savefig(ROOT / "nbs/site/hero.jpg", dpi=90, pil_kwargs=dict(quality=85))
