@@ -98,7 +98,7 @@ def plain(markdown: str) -> str:
 
 
 PICTURES = "image/png", "image/jpeg", "image/svg+xml"
-DRAWN = re.compile(r"_|[a-z]|ax|axes|fig|figure|colour|title|titles|name|names|text|left|right|middle")
+DRAWN = re.compile(r"_|[a-z]|ax|axes|fig|figure|colour|title|titles|name|names|text|left|right|middle|dx|dy|loss|edges|weights")
 LESSON = re.compile(r"0\d_\w+\.ipynb")
 
 
@@ -172,23 +172,18 @@ def called(node: ast.AST) -> str:
     return f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "")
 
 
-def folded(cell: dict, later: str = "") -> str | None:
+def folded(cell: dict, later: list[ast.stmt] = ()) -> str | None:
     """The line that a folded cell hides under, None where it stays open: cells that only prove
     and cells that only draw are folded; a cell that defines what the code `later` uses never
     is. A `code-fold` of the cell's own decides."""
     source = text_of(cell["source"])
-    code = re.sub(r"^\s*[%!].*$", "", re.sub(r"^#\|.*$", "", source, flags=re.M), flags=re.M)
-    if re.search(r"^#\|\s*code-fold:", source, re.M) or not code.strip():
-        return None
-    try:
-        body = ast.parse(code).body
-    except SyntaxError:
+    code, body = re.sub(r"^#\|.*$", "", source, flags=re.M), statements(cell)
+    if re.search(r"^#\|\s*code-fold:", source, re.M) or not body:
         return None
     if any(isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)) for n in body):
         return None
     lines = len(code.strip().splitlines())
-    made = {t.id for n in body for t in ast.walk(n) if isinstance(t, ast.Name) and isinstance(t.ctx, ast.Store)}
-    if any(re.search(rf"\b{name}\b", later) for name in made if not DRAWN.fullmatch(name)):
+    if any(uses(name, later) for name in stored(body) if not DRAWN.fullmatch(name)):
         return None
     proofs = [n for n in body if checks(n)]
     if has_picture(cell):
@@ -196,6 +191,55 @@ def folded(cell: dict, later: str = "") -> str | None:
     if proofs and lines > 3 and len(proofs) == len(body):
         return f"Proof: {subject(code)}"
     return None
+
+
+def stored(body: list[ast.stmt]) -> set[str]:
+    "The names that statements make, those of loops and comprehensions left out."
+    names = (t for n in body for t in ast.walk(n) if isinstance(t, ast.Name))
+    return {t.id for t in names if isinstance(t.ctx, ast.Store)} - looped(body)
+
+
+def statements(cell: dict) -> list[ast.stmt]:
+    "A code cell's statements; none where it is not Python."
+    source = re.sub(r"^\s*[%!].*$", "", text_of(cell["source"]), flags=re.M)
+    try:
+        return ast.parse(source).body if cell["cell_type"] == "code" else []
+    except SyntaxError:
+        return []
+
+
+def uses(name: str, later: list[ast.stmt]) -> bool:
+    "Do the statements `later` read `name` before they make it anew?"
+    for n in later:
+        local = [f for f in ast.walk(n) if isinstance(f, (ast.FunctionDef, ast.Lambda))]
+        own = {a.arg for f in local for a in ast.walk(f.args) if isinstance(a, ast.arg)}
+        names = [t for t in ast.walk(n) if isinstance(t, ast.Name) and t.id == name]
+        made = any(isinstance(t.ctx, ast.Store) for t in names)
+        inside = isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.For)) and made
+        value = getattr(n, "value", n) if isinstance(n, ast.Assign) else n
+        read = any(isinstance(t, ast.Name) and t.id == name for t in ast.walk(value))
+        if isinstance(n, ast.Assign):
+            if read and not (name in own or name in looped([n])):
+                return True
+        elif any(isinstance(t.ctx, ast.Load) for t in names) and not (
+            name in own or inside or name in looped([n])
+        ):
+            return True
+        if made and not isinstance(n, (ast.FunctionDef, ast.ClassDef)):
+            return False
+    return False
+
+
+def looped(body: list[ast.stmt]) -> set[str]:
+    "The names that run in the loops and comprehensions of statements."
+    return {
+        t.id
+        for n in body
+        for c in ast.walk(n)
+        if isinstance(c, (ast.comprehension, ast.For))
+        for t in ast.walk(c.target)
+        if isinstance(t, ast.Name)
+    }
 
 
 def subject(code: str) -> str:
@@ -287,9 +331,7 @@ def complete(
         whole_alt(cell)
         if has_picture(cell) and not re.search(r"^#\|\s*fig-alt:", cell["source"], re.M):
             cell["source"] = f"#| fig-alt: {quoted(describe(cells, i))}\n" + cell["source"]
-        later = "\n".join(
-            text_of(c["source"]) for c in cells[i + 1 :] if c["cell_type"] == "code"
-        )
+        later = [n for c in cells[i + 1 :] for n in statements(c)]
         line = folded(cell, later) if "show_doc(" not in cell["source"] else None
         if line:
             option = f"#| code-fold: true\n#| code-summary: {quoted(line)}\n"
