@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['to_corners', 'to_rows', 'from_coco', 'to_coco', 'clip_corners', 'not_empty', 'clip_objects', 'clip_boxes', 'iou']
 
-# %% ../nbs/toolbox/boxes.ipynb #2c6ce6d7
+# %% ../nbs/toolbox/boxes.ipynb #53e90e56
 import torch
-from torchvision.ops import box_area, box_convert, box_iou, clip_boxes_to_image
+from torchvision.ops import box_area, box_convert, box_iou
 
-# %% ../nbs/toolbox/boxes.ipynb #23226130
+# %% ../nbs/toolbox/boxes.ipynb #2a461cb9
 def to_corners(
     rows,  # `[..., 4+]`: y, x, h, w and anything after them
 ):         # `[..., 4]`: x1, y1, x2, y2
@@ -22,7 +22,7 @@ def to_rows(
     "Centre and size of boxes given by corners: undoes `to_corners`"
     return box_convert(corners, "xyxy", "cxcywh")[..., [1, 0, 3, 2]]
 
-# %% ../nbs/toolbox/boxes.ipynb #98506988
+# %% ../nbs/toolbox/boxes.ipynb #462eac47
 def from_coco(
     boxes,  # `[..., 4]`: x1, y1, w, h
 ):          # `[..., 4]`: x1, y1, x2, y2
@@ -35,13 +35,14 @@ def to_coco(
     "Boxes as COCO's files hold them: undoes `from_coco`"
     return box_convert(corners, "xyxy", "xywh")
 
-# %% ../nbs/toolbox/boxes.ipynb #fa56cd0d
+# %% ../nbs/toolbox/boxes.ipynb #1341051d
 def clip_corners(
     corners,  # `[..., 4]`: x1, y1, x2, y2
-    hw,       # (height, width) of the picture
+    hw,       # (height, width) of the picture; or `[..., 2]`, of the picture of each box
 ):            # `[..., 4]`: the part inside; of a box outside an empty one, at the edge
     "Cut boxes at the edges of their picture"
-    return clip_boxes_to_image(corners, tuple(hw))
+    edge = torch.as_tensor(hw, dtype=corners.dtype, device=corners.device).flip(-1)
+    return corners.clamp(min=0).minimum(torch.cat([edge, edge], -1))
 
 def not_empty(
     corners,  # `[..., 4]`: x1, y1, x2, y2
@@ -49,16 +50,19 @@ def not_empty(
     "Which boxes have an area"
     return (corners[..., 2] > corners[..., 0]) & (corners[..., 3] > corners[..., 1])
 
-# %% ../nbs/toolbox/boxes.ipynb #cb8737fa
+# %% ../nbs/toolbox/boxes.ipynb #c15c1d4c
 def clip_objects(
     objects,  # `[N, 6]`: y, x, h, w, class, confidence, in pixels of the picture
     hw,       # (height, width) of the picture
 ):            # `[n, 6]`, n <= N, in the same order
     "Objects cut at the edges of their picture; those of which nothing is left are dropped"
-    corners = clip_corners(to_corners(objects), hw)
-    return torch.cat([to_rows(corners), objects[..., 4:]], -1)[not_empty(corners)]
+    before = to_corners(objects)
+    after = clip_corners(before, hw)
+    cut = (after != before).any(-1, keepdim=True)
+    rows = torch.where(cut, to_rows(after), objects[..., :4])      # the rest to the bit
+    return torch.cat([rows, objects[..., 4:]], -1)[not_empty(after)]
 
-# %% ../nbs/toolbox/boxes.ipynb #10e598f9
+# %% ../nbs/toolbox/boxes.ipynb #0ed6b78e
 def clip_boxes(
     boxes,            # `[N, 4]`: x1, y1, x2, y2
     labels,           # int64 `[N]`; -1 = to be ignored
@@ -73,7 +77,7 @@ def clip_boxes(
     kept = not_empty(inside)
     return inside[kept], torch.where(poor, -1, labels)[kept]
 
-# %% ../nbs/toolbox/boxes.ipynb #3f439135
+# %% ../nbs/toolbox/boxes.ipynb #67af5095
 def iou(
     a,  # `[N, 4+]`: y, x, h, w and anything after them
     b,  # `[M, 4+]`

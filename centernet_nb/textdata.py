@@ -16,16 +16,12 @@ import torch
 from PIL import Image, ImageFilter
 
 # %% ../nbs/toolbox/textdata.ipynb #839ca0d4
-from centernet_nb.data import (
-    PAD_COLOUR,
-    CocoObjects,
-    Placement,
-    clip_boxes,
-    coco_of,
-    letterbox,
-    make_item,
-)
+from .boxes import clip_boxes
+from .coco import coco_of
+from .data import CocoObjects, make_item
+from .pictures import PAD_COLOUR, smallest_canvas
 from .textlayout import CLASSES, layout_to_coco, read_layout
+from .views import letterbox
 from .words import find_fonts, generate_words, write_words
 
 # %% ../nbs/toolbox/textdata.ipynb #fef07311
@@ -41,8 +37,7 @@ class padded(letterbox):
 
     def place(self, hw, boxes=None):
         "Where a picture of (height, width) lies: the sides of its canvas are multiples of 32."
-        size = [max(1, -(-round(s*self.zoom)//32))*32 for s in hw]
-        return Placement(hw, size, self.zoom/min(c/s for c, s in zip(size, hw)), (0, 0))
+        return smallest_canvas(hw, self.zoom)
 
     def apply(self, placement, image, target):
         "Picture and boxes on the canvas of `placement`."
@@ -174,14 +169,14 @@ class CocoText(CocoObjects):
         layout = read_layout(annotations)
         data, skipped = layout_to_coco(layout, name=self.name, **self._how)
         self.skipped += skipped
-        self._masks = {(a["image_id"], *a["bbox"]): a["mask"] for a in data["annotations"]}
+        self._masks = {a["id"]: a["mask"] for a in data["annotations"]}
         self.coco = coco_of(data["images"], data["categories"], data["annotations"])
 
     def polygons(self, i):
         "Corners (x, y) [K, 2] of each word of item `i`; its class index, or -1 = ignored."
         rows = self.coco.imgToAnns[self.image_ids[i]]
         index = {c: k for k, c in enumerate(self.cat_ids)}
-        masks = [self._masks[(r["image_id"], *r["bbox"])] for r in rows]
+        masks = [self._masks[r["source"]] for r in rows]
         labels = [-1 if r["iscrowd"] else index[r["category_id"]] for r in rows]
         return [np.array(m).reshape(-1, 2) for m in masks], labels
 

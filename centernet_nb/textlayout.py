@@ -16,8 +16,8 @@ import numpy as np
 
 # %% ../nbs/deeper/textlayout.ipynb #2cfcb4ac
 from .checks import DataError, DownloadError
-from .data import open_image
 from .fetch import cache_dir, download, download_many, extract, online
+from .pictures import open_image
 
 # %% ../nbs/deeper/textlayout.ipynb #c0421aef
 _NEEDED = dict(imgs=("file_name", "width", "height"), anns=("image_id",))

@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from .pictures import normalise
 
 # %% ../nbs/toolbox/words.ipynb #c6b1370d
-_mean = torch.tensor([.485, .456, .406])[:, None, None]     # ImageNet's
-_std = torch.tensor([.229, .224, .225])[:, None, None]
 _folders = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts",
             "/Library/Fonts", "/System/Library/Fonts/Supplemental", "C:/Windows/Fonts")
 _unfit = ("cmex", "cmsy", "cmmi", "cmb", "Siz", "NonUni", "Display", "Math", "Emoji", "Symbol",
@@ -418,8 +417,7 @@ class WordDataset(torch.utils.data.Dataset):
         for y, x, h, w in boxes[skip]:
             top, left = max(0, int((y - h/2)//4)), max(0, int((x - w/2)//4))
             ignore[top:math.ceil((y + h/2)/4), left:math.ceil((x + w/2)/4)] = True
-        pixels = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()).float()/255
-        return (pixels - _mean)/_std, objects, ignore
+        return normalise(image), objects, ignore
 
     def to_original(self, i, objects):
         "The objects as they are: the picture is the input."

@@ -18,7 +18,7 @@ from centernet_nb.textdata import CocoText
 from centernet_nb.textlayout import fetch_pictures, get_cocotext
 from centernet_nb.words import generate_words
 
-fast = dict(timeout=2, progress=False)
+fast = dict(timeout=20, progress=False)
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,12 @@ import torch
 from PIL import Image, ImageDraw
 from test_fetch import Server
 from torch.utils.data import DataLoader
-from centernet_nb import data
+from centernet_nb import photos, pictures
 from centernet_nb.checks import CenterNetError, DataError, DownloadError
-from centernet_nb.data import CocoObjects, augmented, collate, find_tinycoco, open_image
+from centernet_nb.data import CocoObjects, collate
+from centernet_nb.photos import find_tinycoco
+from centernet_nb.pictures import open_image
+from centernet_nb.views import augmented
 
 FUZZ = int(os.environ.get("CENTERNET_NB_FUZZ", 60))  # mutated inputs of each kind
 SHARED = Path(os.environ.get("CENTERNET_NB_DATA", "")) / "data/tinycoco"
@@ -35,7 +38,7 @@ def nowhere(monkeypatch, tmp_path):
     nowhere"""
     monkeypatch.delenv("CENTERNET_NB_DATA", raising=False)
     monkeypatch.setenv("CENTERNET_NB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(data, "TINYCOCO", "http://127.0.0.1:9/tiny.zip")
+    monkeypatch.setattr(photos, "TINYCOCO", "http://127.0.0.1:9/tiny.zip")
     return tmp_path
 
 
@@ -72,7 +75,7 @@ def test_silent_network(nowhere, monkeypatch):
 def test_order(nowhere, monkeypatch, capsys):
     assert find_tinycoco(SHARED)[2] == "path" and find_tinycoco(SHARED.parents[1])[2] == "path"
     with Server(body=archive(), plan=[50_000, 503]) as s:
-        monkeypatch.setattr(data, "TINYCOCO", s.url("tiny.zip"))
+        monkeypatch.setattr(photos, "TINYCOCO", s.url("tiny.zip"))
         folder, file, where = find_tinycoco()
         assert (
             where == "download" and len(CocoObjects(folder, file)) == 16 and len(s.seen) == 3
@@ -103,7 +106,7 @@ def test_order(nowhere, monkeypatch, capsys):
 )
 def test_wrong_content(nowhere, monkeypatch, change):
     with Server(body=archive(change)) as s:
-        monkeypatch.setattr(data, "TINYCOCO", s.url("tiny.zip"))
+        monkeypatch.setattr(photos, "TINYCOCO", s.url("tiny.zip"))
         with pytest.raises(DownloadError, match="no longer holds"):
             find_tinycoco()
         assert (
@@ -287,7 +290,7 @@ def test_spoilt_jpegs(toy, tmp_path):
         start = time.monotonic()
         try:
             image = open_image(tmp_path / "a.jpg", at_least=rng.choice((None, (20, 20))))
-            assert image.mode == "RGB" and max(image.size) <= data.MAX_SIDE
+            assert image.mode == "RGB" and max(image.size) <= pictures.MAX_SIDE
             read += 1
         except DataError as e:
             assert "a.jpg" in str(e) and str(tmp_path) not in str(e)

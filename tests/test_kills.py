@@ -21,7 +21,8 @@ import torch
 from killable import Noise, Tiny, same, settings
 from centernet_nb.checkpoint import load_tensors, save_tensors
 from centernet_nb.checks import CheckpointError, DataError
-from centernet_nb.train import LossError, train
+from centernet_nb.run import LossError
+from centernet_nb.train import train
 
 KILLS, STEPS = int(os.environ.get("KILLS", 8)), 50
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
