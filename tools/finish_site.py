@@ -95,7 +95,7 @@ def phone_pictures(text: str, page: Path) -> str:
         tag = m[0] if "loading=" in m[0] else m[0].replace("<img", '<img loading="lazy"', 1)
         source = re.search(r'src="([^"]+)"', tag)
         file = page.parent / html.unescape(source[1]) if source else page
-        if "_files/" not in tag or file.suffix not in (".png", ".jpg", ".jpeg"):
+        if not re.search(r"_files/|site/hero", tag) or file.suffix not in (".png", ".jpg", ".jpeg"):
             return tag
         made = stacked(file)
         if not made:
