@@ -9,7 +9,7 @@ endif
 READY := $(VENV)/ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-short lesson export test-nbdev3 docs readme lab bench race mutants course soak help
+.PHONY: run test test-short lesson export test-nbdev3 docs readme lab bench race ablations mutants course soak help
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-14s%s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ bench: $(READY)  ## the speed table
 
 race: $(READY)   ## AP50 against minutes, beside torchvision's detectors
 	$(BIN)/python benchmarks/race.py
+
+ablations: $(READY)  ## what each part of CenterNet brings, on generated scenes (lesson 05)
+	$(BIN)/python benchmarks/ablations.py
 
 mutants: $(READY)  ## every small change of every module: does a proof or a test notice? (goes on where it stopped)
 	$(BIN)/python benchmarks/mutants.py
