@@ -355,7 +355,7 @@ def test_search_finds_gaussian_radius_and_can_be_read(home, dark):
 def test_links_and_navigation_can_be_read(home, dark):
     with browser.Browser(dark=dark, width=1440) as b:
         b.open(home + "head.html")
-        for css in ("main p a", ".navbar .nav-link", ".sidebar-item a", "#TOC a", "pre .co"):
+        for css in ("main p a", ".navbar .nav-link", ".sidebar-item a", "#TOC a"):
             if b.js("return !!document.querySelector(arguments[0])", css):
                 assert b.js(CONTRAST, css) > 4.5, css
         wide = b.js(
