@@ -10,10 +10,12 @@ import matplotlib
 
 matplotlib.use("agg")
 import numpy as np
-from centernet_nb.data import CocoObjects, find_tinycoco, open_image
+from centernet_nb.data import CocoObjects
 from centernet_nb.draw import axes_grid, show_boxes, show_image
 from centernet_nb.evaluate import decoding
 from centernet_nb.network import load_model
+from centernet_nb.photos import find_tinycoco
+from centernet_nb.pictures import open_image
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = 60623  # COCO's 000000060623, CC BY 2.0
