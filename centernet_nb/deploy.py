@@ -164,7 +164,7 @@ class OnnxDetector:
         size=None, # as for `fit`; default: what the file says, else 512
         min_confidence=None, # rows below are left out; default .3, or the floor if higher
     ): # float32 array `[n, 6]` in the picture's own pixels
-        "The objects in one picture of any size, each inside of it"
+        "The objects in one picture of any size, cut at its edges"
         least = max(.3, self.floor) if min_confidence is None else min_confidence
         if least < self.floor:
             raise ValueError(f"min_confidence={least} is under its floor {self.floor}: "

@@ -254,7 +254,7 @@ def random_side(
     rng,  # numpy random generator
     largest,  # pixels
 ):  # longer side in pixels
-    "42 % small (12 to 24 pixels), the rest from there up to `largest`; each part even on a logarithmic scale"
+    "42 % small (12 to 24 pixels), the rest up to `largest`; each part evenly in logarithms"
     lo, hi = (MIN_SIDE, SMALL) if rng.random() < 0.42 else (SMALL, largest)
     return math.exp(rng.uniform(math.log(lo), math.log(hi)))
 

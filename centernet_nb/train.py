@@ -96,7 +96,9 @@ class Interruptions:
 # %% ../nbs/toolbox/train.ipynb #13db0ac3
 class After:
     "What happens after each step of `run`"
-    def __init__(self, run:Run, keeper, history, bar, valid_every=None, live_plot=False):
+    def __init__(self, run:Run, keeper, history, bar, valid_every=None, live_plot=False,
+                 callback=None):
+        self.callback = callback or (lambda row, run: None)
         self.run, self.keeper, self.history, self.bar = run, keeper, history, bar
         self.rows, self.due = Rows(run), Every(valid_every)
         self.live, self.figure = live_plot, None
@@ -119,6 +121,7 @@ class After:
             shown = ("loss", "focal", "offset", "size", "ap50")
             text = {k: f"{row[k]:.3g}" for k in shown if k in row}
             self.bar.set_postfix(text, refresh=False)
+            self.callback(row, self.run)
     def keep(self):
         "A checkpoint, and every row before it"
         self.note(self.rows())
@@ -206,6 +209,7 @@ def train(
     history=None,           # CSV file of all rows; None: beside the checkpoint, if any
     progress:bool=True,     # show a bar
     live_plot:bool=False,   # draw the losses while they fall
+    callback=None,          # called with each row of the history, and the `Run`
     **kwargs,               # the fields of `Settings`
 ):
     "Train; the network has `.history`, `.best`, `.skipped`. `CenterNetError`s stop it"
@@ -215,7 +219,7 @@ def train(
         with Keeper(run, checkpoint, checkpoint_every) as keeper:
             if resume: keeper.resume()
             return go(run, keeper, _history(run, history, checkpoint), workers, progress,
-                      valid_every=valid_every, live_plot=live_plot)
+                      valid_every=valid_every, live_plot=live_plot, callback=callback)
 
 del train.__delwrap__   # documentation would look for `Settings.__init__`, which nobody wrote
 

@@ -137,13 +137,16 @@ def test_every_command(installed, tmp_path):
         "64",
         "--epochs",
         "1",
+        "--pretrained",
+        "no",
         "--out",
         "run",
     )
     model = next((tmp_path / "run").glob("model.*"))
     call("centernet_eval", "val", f"val/{annotations}", model, "--size", "64")
     picture = next((tmp_path / "val").glob("*.jpg"))
-    assert picture.name in call("centernet_detect", picture, "--min_confidence", "0.5")
+    assert picture.name in call("centernet_detect", picture, "--threshold", "0.5")
+    call("centernet_export", model)
     call("centernet_tinycoco", "--generated", *few, "--out", "coco")
     call("centernet_cocotext", *few, "--out", "words")
     assert len(list((tmp_path / "detections").glob("*.png"))) == 1

@@ -7,14 +7,15 @@ import re
 import shlex
 from pathlib import Path
 import pytest
-from fastcore.script import anno_parser
 from centernet_nb import cocotext, commands, tinycoco
+from centernet_nb.shell import parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = dict(
     centernet_train=commands.centernet_train,
     centernet_eval=commands.centernet_eval,
     centernet_detect=commands.centernet_detect,
+    centernet_export=commands.centernet_export,
     centernet_tinycoco=tinycoco.train_tinycoco,
     centernet_cocotext=cocotext.train_cocotext,
 )
@@ -41,7 +42,7 @@ def test_is_understood(page, line):
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            anno_parser(COMMANDS[name]).parse_args(args)
+            parser_of(COMMANDS[name], name).parse_args(args)
     except SystemExit as e:
         assert not e.code, f"{page}: {line}: {said.getvalue()}"
 
