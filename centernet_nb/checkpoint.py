@@ -70,6 +70,13 @@ def _first_cause(e, before=None):
     return e
 
 # %% ../nbs/toolbox/checkpoint.ipynb #8b74ad33
+def _not_saved(name, cause):
+    "`CheckpointError` with the remedy for `cause`"
+    if not isinstance(cause, Exception): raise cause            # Ctrl-C stays Ctrl-C
+    number, said = getattr(cause, "errno", None), str(cause).split("\n")[0]
+    raise CheckpointError(f"could not save {name}: {_REMEDY.get(number, said)}; "
+                          "what that name held before is untouched") from cause
+
 @contextmanager
 def write_atomically(
     path, # File to write; at any moment it holds the old contents or the new, never a part
@@ -90,12 +97,7 @@ def write_atomically(
         if keep_previous and path.exists(): _keep(path)
         os.replace(part, real)
         _sync_folder(real.parent)
-    except (OSError, RuntimeError) as e:
-        cause = _first_cause(e, before)
-        if not isinstance(cause, Exception): raise cause        # Ctrl-C stays Ctrl-C
-        number, said = getattr(cause, "errno", None), str(cause).split("\n")[0]
-        raise CheckpointError(f"could not save {path.name}: {_REMEDY.get(number, said)}; "
-                              "what that name held before is untouched") from cause
+    except (OSError, RuntimeError) as e: _not_saved(path.name, _first_cause(e, before))
     finally:
         if part.exists(): part.unlink()        # gone already when all went well
 

@@ -70,6 +70,16 @@ def _measured(image, folder):
     picture = open_image(Path(folder)/image["file_name"])
     return {**image, "height": picture.height, "width": picture.width}
 
+def _refused(image):
+    "Why an entry of `images` cannot be used, or nothing"
+    i, file = image["id"], image["file_name"]
+    sides = [v for v in map(image.get, ("height", "width")) if isinstance(v, int)]
+    if _bad_name(file):
+        return f"picture {i} has the file name {file!r}, which does not lie in the folder"
+    if max(sides, default=0) > MAX_SIDE:
+        return (f"picture {i}, {file[:200]}, is said to have a side of more than "
+                f"{MAX_SIDE:,} pixels")
+
 def usable_images(
     data,       # as `read_coco` gives it
     folder,     # of the pictures
@@ -84,14 +94,8 @@ def usable_images(
         raise DataError(f"{name} has no picture with the id {lost[0]!r}")
     if not folder.is_dir(): raise DataError(f"there is no folder of pictures {folder.name!r}")
     for i in wanted:
-        file = known[i]["file_name"]
-        sides = [v for v in map(known[i].get, ("height", "width")) if isinstance(v, int)]
-        if _bad_name(file):
-            skip(f"picture {i} has the file name {file!r}, which does not lie in the folder")
-        elif max(sides, default=0) > MAX_SIDE:
-            skip(f"picture {i}, {file[:200]}, is said to have a side of more than "
-                 f"{MAX_SIDE:,} pixels")
-        elif not os.path.isfile(folder/file): missing.append(file)
+        if why := _refused(known[i]): skip(why)
+        elif not os.path.isfile(folder/(file := known[i]["file_name"])): missing.append(file)
         else:
             try: images[i] = _measured(known[i], folder)
             except DataError as e: skip(str(e))

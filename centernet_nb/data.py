@@ -77,15 +77,20 @@ class CocoObjects(Dataset):
         self.name = Path(annotations).name
         self.letterbox = letterbox(size, squash, *self.limits)
         self._cache = {} if cache else None
-        if hasattr(augment, "place") and augment.size != self.size:
-            raise ValueError(f"the augmentation makes pictures of {augment.size}, the dataset "
-                             f"wants {self.size}: give both the same size")
+        self._check_augment()
         self._read(folder, annotations)
         self._restrict(categories, image_ids)
         self._index()
 
     def __len__(self): return len(self.image_ids)
     def path(self, i): return Path(self.root)/self.coco.imgs[self.image_ids[i]]["file_name"]
+
+    def _check_augment(self):
+        "Refuse an augmentation for another canvas"
+        made = getattr(self.augment, "size", None)
+        if hasattr(self.augment, "place") and made != self.size:
+            raise ValueError(f"the augmentation makes pictures of {made}, the dataset wants "
+                             f"{self.size}: give both the same size")
 
     def _read(self, folder, annotations):
         "The file as it is, not yet indexed"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from .boxes import clip_objects
 from .checkpoint import write_atomically
 from .checks import CheckpointError
 from .fastmaps import is_peak
@@ -163,14 +164,14 @@ class OnnxDetector:
         size=None, # as for `fit`; default: what the file says, else 512
         min_confidence=None, # rows below are left out; default .3, or the floor if higher
     ): # float32 array `[n, 6]` in the picture's own pixels
-        "The objects in one picture of any size"
+        "The objects in one picture of any size, cut at its edges"
         least = max(.3, self.floor) if min_confidence is None else min_confidence
         if least < self.floor:
             raise ValueError(f"min_confidence={least} is under its floor {self.floor}: "
                              f"export it anew, export_onnx(net, path, floor={least})")
         x, place = fit(picture, size or self.labels.get("size") or 512)
-        objects = place.back(torch.from_numpy(self(x)[0])).numpy()
-        return objects[objects[:, 5] >= max(least, 1e-9)]
+        objects = place.back(torch.from_numpy(self(x)[0]))
+        return clip_objects(objects[objects[:, 5] >= max(least, 1e-9)], place.hw).numpy()
 
 # %% ../nbs/toolbox/deploy.ipynb #f79cd594
 def compare(

@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
-from torch.nn import functional as F
+from .fastmaps import is_peak
 from .pictures import MEAN, STD, denormalise
 
 # %% ../nbs/toolbox/draw.ipynb #51cb5e5b
@@ -181,8 +181,7 @@ def _heat_over(heat, image, ax, cmap, ring):
     ax.imshow(glow, cmap=cmap, vmin=0, vmax=1, alpha=np.clip(1.5 * glow, 0, 1), extent=extent,
               interpolation="bilinear")
     if ring is not None:
-        highest = F.max_pool2d(heat[None], 3, 1, 1)[0]
-        y, x = ((heat == highest) & (heat >= ring)).nonzero().add(.5).unbind(1)
+        y, x = (is_peak(heat) & (heat >= ring)).nonzero().add(.5).unbind(1)
         ax.plot(x * right / heat.shape[1], y * bottom / heat.shape[0], "o", ms=12, mfc="none",
                 mec="white", mew=1.2)
     ax.set(xlim=(left, right), ylim=(bottom, top))

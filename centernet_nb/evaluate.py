@@ -156,8 +156,7 @@ def predict(
     "The objects that `net` finds in each picture of `dataset`"
     module = isinstance(net, torch.nn.Module)
     first = next(net.parameters(), None) if module else None
-    if device is None:
-        device = "cpu" if first is None else first.device
+    device = device or ("cpu" if first is None else first.device)
     if module:
         net.to(device)
     found, options = [], dict(return_objects=True) if module else {}
@@ -186,6 +185,9 @@ METRICS = (
     "ar_medium",
     "ar_large",
 )
+
+def _line(cells): return "| " + " | ".join(cells) + " |"
+def _number(v): return "–" if v != v else f"{v:.3f}"
 
 def _mean(x):
     "Mean of what counts: COCOeval marks what had no objects by -1"
@@ -238,32 +240,15 @@ class Result:
     ) -> str:  # Markdown
         "The figures as a small table"
 
-        def line(cells):
-            return "| " + " | ".join(cells) + " |"
-
-        def number(v):
-            return "–" if v != v else f"{v:.3f}"
-
-        keys = dict(
-            AP="ap",
-            AP50="ap50",
-            AP75="ap75",
-            small="ap_small",
-            medium="ap_medium",
-            large="ap_large",
-            AR="ar",
-        )
-        lines = [
-            line(keys),
-            "|" + "---:|" * len(keys),
-            line(number(getattr(self, k)) for k in keys.values()),
-        ]
+        keys = dict(AP="ap", AP50="ap50", AP75="ap75", small="ap_small")
+        keys |= dict(medium="ap_medium", large="ap_large", AR="ar")
+        figures = [_number(getattr(self, k)) for k in keys.values()]
+        lines = [_line(keys), "|" + "---:|" * len(keys), _line(figures)]
         if classes:
             lines += ["", "| class | objects | AP | AP50 | AR |", "|:--|---:|---:|---:|---:|"]
-            lines += [
-                line([n, str(v["objects"]), *(number(v[k]) for k in ("ap", "ap50", "ar"))])
-                for n, v in self.per_class.items()
-            ]
+            for n, v in self.per_class.items():
+                figures = [_number(v[k]) for k in ("ap", "ap50", "ar")]
+                lines.append(_line([n, str(v["objects"]), *figures]))
         return "\n".join(lines)
 
     def _repr_markdown_(self):
@@ -336,30 +321,18 @@ def precision_recall(
 
     ax, e = ax or axes_grid(1, size=(3.6, 3))[0], result.coco_eval
     p, recall = e.eval["precision"][_at(e, iou), :, :, 0, -1], e.params.recThrs
-    ids = {
-        n: c
-        for n, c in zip(result.names, result.cat_ids)
-        if (classes is None or n in classes) and result.per_class[n]["objects"]
-    }
+    wanted = [n for n in classes or result.names if result.per_class[n]["objects"]]
+    ids = {n: c for n, c in zip(result.names, result.cat_ids) if n in wanted}
     curves = [p[:, e.params.catIds.index(c)] for c in ids.values()] or [np.zeros(len(recall))]
-    many = len(ids) > 8
     for n, c, colour in zip(ids, curves, [*COLOURS] * len(curves)):
-        style = (
-            dict(lw=0.6, alpha=0.35, color="grey")
-            if many
-            else dict(lw=1.4, color=colour, label=f"{n} {c.mean():.2f}")
-        )
+        style = dict(lw=1.4, color=colour, label=f"{n} {c.mean():.2f}")
+        if len(ids) > 8: style = dict(lw=0.6, alpha=0.35, color="grey")
         ax.plot(recall, c, **style)
-    mean = np.mean(curves, 0)
     if len(ids) != 1:
+        mean = np.mean(curves, 0)
         ax.plot(recall, mean, color="black", lw=2, label=f"mean {mean.mean():.2f}")
-    ax.set(
-        xlim=(0, 1.01),
-        ylim=(0, 1.02),
-        xlabel="recall",
-        ylabel="precision",
-        title=f"IoU {iou:.2f}",
-    )
+    ax.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    ax.set_title(f"IoU {iou:.2f}")
     ax.legend(loc="best", frameon=False)
     return ax
 
@@ -429,11 +402,8 @@ def errors_of(
                 continue
             (found if match else false).append(dts[d])
             seen.add(int(match))
-        missed += [
-            gts[g]
-            for g, ignored in zip(v["gtIds"], v["gtIgnore"])
-            if not ignored and g not in seen
-        ]
+        wanted = [g for g, ignored in zip(v["gtIds"], v["gtIgnore"]) if not ignored]
+        missed += [gts[g] for g in wanted if g not in seen]
     return found, missed, false
 
 # %% ../nbs/toolbox/evaluate.ipynb #eed8a9bf

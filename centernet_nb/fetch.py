@@ -175,6 +175,19 @@ def _reason(e):
     return " ".join(str(e).split()) or type(e).__name__
 
 # %% ../nbs/toolbox/fetch.ipynb #03c782b3
+def _failures(jobs, give_up, bar):
+    "(job, error) of those that fail; `give_up` of them in a row, and no other is begun"
+    in_a_row = 0
+    for job in as_completed(jobs):
+        late = DownloadError(f"not tried, after {give_up} failures in a row")
+        error = late if job.cancelled() else job.exception()
+        if error and not isinstance(error, DownloadError): raise error
+        in_a_row = in_a_row + 1 if error else 0
+        if error: yield job, error
+        if in_a_row == give_up:
+            for j in jobs: j.cancel()
+        bar.update()
+
 def download_many(
     pairs,          # (url, path) of each file
     workers=8,      # at a time
@@ -184,26 +197,17 @@ def download_many(
     **kwargs,       # for `download`
 ) -> list:          # (url, path, error) of those that failed
     "Fetch those of many files that are not there yet. One failure does not stop the others"
-    pairs, failed, in_a_row = list(pairs), [], 0
+    pairs = list(pairs)
     def one(url, path):
         check = verify and (lambda file: verify(file, path))
         return download(url, path, verify=check, **kwargs)
     bar = tqdm(total=len(pairs), unit="file", disable=not progress)
     with ThreadPoolExecutor(workers) as pool, bar:
         jobs = {pool.submit(one, *pair): pair for pair in pairs}
-        try:
-            for job in as_completed(jobs):
-                late = DownloadError(f"not tried, after {give_up} failures in a row")
-                error = late if job.cancelled() else job.exception()
-                if error and not isinstance(error, DownloadError): raise error
-                in_a_row = in_a_row + 1 if error else 0
-                if error: failed.append((*jobs[job], error))
-                if in_a_row == give_up: [j.cancel() for j in jobs]
-                bar.update()
+        try: return [(*jobs[j], error) for j, error in _failures(jobs, give_up, bar)]
         except BaseException:       # Ctrl-C: what is under way ends, what waits is dropped
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return failed
 
 # %% ../nbs/toolbox/fetch.ipynb #a63efb47
 def _safe(folder, name):

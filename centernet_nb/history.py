@@ -7,12 +7,14 @@ __all__ = ['COLUMNS', 'beside', 'read_history', 'History', 'Every', 'Bar', 'live
 
 # %% ../nbs/toolbox/history.ipynb #e4d949dc
 import csv
+import io
 import os
 import re
 import sys
 import time
 from pathlib import Path
 from tqdm import tqdm
+from .checkpoint import write_atomically
 from .checks import CheckpointError
 
 # %% ../nbs/toolbox/history.ipynb #e922e569
@@ -58,12 +60,11 @@ class History(list):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         old = read_history(self.path) if step and self.path.exists() else []
         self[:] = [r for r in old if r["step"] <= step]
-        aside = self.path.with_name(self.path.name + ".tmp")
-        with open(aside, "w", newline="", encoding="utf-8") as f:
-            out = self.writer(f)
-            out.writeheader()
-            out.writerows(self)
-        os.replace(aside, self.path)
+        text = io.StringIO()
+        out = self.writer(text)
+        out.writeheader()
+        out.writerows(self)
+        with write_atomically(self.path) as f: f.write(text.getvalue().encode())
         self.file = open(self.path, "a", newline="", encoding="utf-8")
     def writer(self, f):
         return csv.DictWriter(f, COLUMNS, extrasaction="ignore", lineterminator="\n")

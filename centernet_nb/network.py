@@ -35,7 +35,7 @@ class PointsNonMaxSuppression(nn.Module):
     ): # the same, non-peaks zeroed in the C class channels; offsets and sizes untouched
         heat, rest, k = points[:, :-4], points[:, -4:], self.kernel_size
         _, first = F.max_pool2d(heat, k, 1, k//2, return_indices=True)
-        here = torch.arange(heat[0, 0].numel(), device=heat.device).view(heat.shape[-2:])
+        here = torch.arange(heat.shape[-2:].numel(), device=heat.device).view(heat.shape[-2:])
         return torch.cat([torch.where(first == here, heat, 0), rest], 1)
 
 # %% ../nbs/04_nms.ipynb #af16418e

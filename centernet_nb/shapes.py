@@ -254,7 +254,7 @@ def random_side(
     rng,  # numpy random generator
     largest,  # pixels
 ):  # longer side in pixels
-    "42 % small (12 to 24 pixels), the rest from there up to `largest`; each part even on a logarithmic scale"
+    "42 % small (12 to 24 pixels), the rest up to `largest`; each part evenly in logarithms"
     lo, hi = (MIN_SIDE, SMALL) if rng.random() < 0.42 else (SMALL, largest)
     return math.exp(rng.uniform(math.log(lo), math.log(hi)))
 
@@ -342,8 +342,8 @@ def make_scene(
     for _ in range(rng.integers(objects[0], objects[1] + 1)):
         name = NAMES[rng.integers(len(NAMES))]
         corners = posed(rng, name, random_side(rng, min(MAX_SIDE, 0.4 * min(h, w))))
-        if (spot := find_spot(rng, owner, boxes, seen, area, corners)) is None:
-            continue
+        spot = find_spot(rng, owner, boxes, seen, area, corners)
+        if not spot: continue
         m, (x, y) = draw_shape(rng, img, name, corners, *spot) > 0.5, spot
         seen = np.append(seen - covered(owner, m, x, y, len(area)), m.sum())
         area.append(m.sum())
@@ -351,12 +351,8 @@ def make_scene(
         classes.append(NAMES.index(name))
         owner[y : y + m.shape[0], x : x + m.shape[1]][m] = len(area)
     img += texture(rng, h, w)[..., None] * np.float32(rng.uniform(0, 6))
-    return (
-        np.clip(img, 0, 255, out=img).astype(np.uint8),
-        np.float32(boxes).reshape(-1, 4),
-        np.int64(classes),
-        seen,
-    )
+    img = np.clip(img, 0, 255, out=img).astype(np.uint8)
+    return img, np.float32(boxes).reshape(-1, 4), np.int64(classes), seen
 
 # %% ../nbs/toolbox/shapes.ipynb #a3f21ff0
 def _named_by_filling(m, y, x):
@@ -493,14 +489,8 @@ def generate_scenes(
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=folder.name + ".part", dir=folder.parent))
     try:
-        names = [f"{i + 1:06d}.jpg" for i in range(n)]
-        scenes = zip(map(data.scene, range(n)), names)
-        truth = [_write_scene(scene, part / name, quality) for scene, name in scenes]
-        text = json.dumps(coco_dict(truth, data.size, info))
-        (part / done.name).write_text(text, encoding="utf-8")
-        part.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()  # empty; not every system renames onto a folder
+        _write_all(data, part, quality, info)
+        if folder.exists(): folder.rmdir()  # empty; not every system renames onto a folder
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -513,6 +503,15 @@ def _made_with(path, info):
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
+
+def _write_all(data, folder, quality, info):
+    "The pictures of `data` and their annotation file, in `folder`"
+    names = [f"{i + 1:06d}.jpg" for i in range(data.n)]
+    scenes = zip(map(data.scene, range(data.n)), names)
+    truth = [_write_scene(scene, folder / name, quality) for scene, name in scenes]
+    text = json.dumps(coco_dict(truth, data.size, info))
+    (folder / "annotations.json").write_text(text, encoding="utf-8")
+    folder.chmod(0o755)
 
 def _write_scene(scene, path, quality):
     Image.fromarray(scene[0]).save(path, quality=quality, subsampling=0)

@@ -181,6 +181,17 @@ def _something_to_learn(dataset):
     if not any(not a["iscrowd"] for a in dataset.coco.anns.values()):
         raise DataError("no picture of the dataset holds an object: there is nothing to learn")
 
+def _parts(dataset, net, criterion):
+    "Network and loss, new ones where none are given"
+    _something_to_learn(dataset)
+    net = net or CenterNet(False, head_kwargs=dict(c_classes=len(dataset.names)))
+    return dict(net=net, criterion=criterion or CenterNetLoss(from_logits=True))
+
+def _history(run, file, checkpoint):
+    "The rows of `run`, in `file` or beside the checkpoint; only process 0 has a file"
+    file = file or checkpoint and beside(checkpoint, ".csv")
+    return History(file if run.rank == 0 else None)
+
 # %% ../nbs/toolbox/train.ipynb #2e4c7ee6
 @delegates(Settings)
 def train(
@@ -203,15 +214,11 @@ def train(
 ):
     "Train; the network has `.history`, `.best`, `.skipped`. `CenterNetError`s stop it"
     with seeded("weights", kwargs.get("seed", 0)):
-        settings = Settings(**kwargs)
-        _something_to_learn(dataset)
-        net = net or CenterNet(False, head_kwargs=dict(c_classes=len(dataset.names)))
-        criterion = criterion or CenterNetLoss(from_logits=True)
-        run = Run(dataset, net, criterion, settings, device, valid, metric)
+        run = Run(dataset, settings=Settings(**kwargs), **_parts(dataset, net, criterion),
+                  device=device, valid=valid, metric=metric)
         with Keeper(run, checkpoint, checkpoint_every) as keeper:
             if resume: keeper.resume()
-            file = history or checkpoint and beside(checkpoint, ".csv")
-            return go(run, keeper, History(file if run.rank == 0 else None), workers, progress,
+            return go(run, keeper, _history(run, history, checkpoint), workers, progress,
                       valid_every=valid_every, live_plot=live_plot, callback=callback)
 
 del train.__delwrap__   # documentation would look for `Settings.__init__`, which nobody wrote

@@ -8,13 +8,8 @@ import reference
 import torch
 from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 from centernet_nb.checks import CenterNetError, check_images, check_objects
-from centernet_nb.convert import (
-    ObjectsToPoints,
-    PointsToObjects,
-    decode_peaks,
-    find_peaks,
-    gaussian_radius,
-)
+from centernet_nb.convert import ObjectsToPoints, PointsToObjects, gaussian_radius
+from centernet_nb.fastmaps import decode_peaks, find_peaks
 from centernet_nb.loss import CenterNetLoss
 from centernet_nb.network import CenterNet, PointsNonMaxSuppression, ScaleObjects
 

@@ -5,6 +5,7 @@ Each killed run is continued until it ends, and must end as the run that nobody 
 weights, optimizer, average, schedule, order of samples, random numbers, to the bit. `KILLS`
 sets how many kills (default 8); the long form uses 30 and more."""
 
+import copy
 import math
 import multiprocessing
 import os
@@ -206,12 +207,15 @@ def test_full_disk(small_disk):
     """A real one that fills up: a clear message, nothing half-written, the last good
     checkpoint still there and still good"""
     kwargs = settings(small_disk, 12, every=2)
+    torch.manual_seed(0)
+    net = Tiny(1_000_000)
+    again = copy.deepcopy(net)  # a run goes on from the weights that it began with
     with pytest.raises(CheckpointError, match="run.pth.*disk is full.*untouched"):
-        train(Noise(), net=Tiny(1_000_000), **kwargs)
+        train(Noise(), net=net, **kwargs)
     done = load_tensors(small_disk / "run.pth")["done"]
     assert done in (2, 4) and not list(small_disk.glob(".*.part"))
     subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
-    assert len(train(Noise(), net=Tiny(1_000_000), **kwargs).history) == 12
+    assert len(train(Noise(), net=again, **kwargs).history) == 12
 
 
 def test_full_disk_without_root(tmp_path, monkeypatch):
