@@ -320,7 +320,9 @@ def run_training(
               f"{r.steps} steps fitted into the time", flush=True)
         return progress.run.finish(), progress.rows
     except CheckpointError as e: raise CheckpointError(_for_shell(str(e))) from None
-    except KeyboardInterrupt as e: raise Interrupted from e
+    except KeyboardInterrupt as e:
+        if progress.run is None: raise                  # nothing has been said yet
+        raise Interrupted from e
 
 def _for_shell(text):
     "A message of `train` with the options of the command"
