@@ -13,42 +13,65 @@ import torch
 
 # %% ../nbs/toolbox/checks.ipynb #a0199685
 class CenterNetError(ValueError):
-    "What this package raises when it is given something it cannot use; `except CenterNetError` catches every kind"
+    "What this package raises when it is given something it cannot use; parent of the others"
+
 
 class DataError(CenterNetError):
     "Pictures, boxes or annotations that cannot be right"
 
+
 class CheckpointError(CenterNetError):
     "A file of weights that cannot be read, written, or fitted to its network"
+
 
 class DownloadError(CenterNetError):
     "Something that had to come over the network and did not"
 
 # %% ../nbs/toolbox/checks.ipynb #07bcd8c9
-def _tracing(): return torch.compiler.is_compiling() or torch.jit.is_tracing()
+def _tracing():
+    "Inside `torch.compile`, tracing or an export?"
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def _pixels_first(x):
+    "Refuse what has not the axes [B, 3, H, W]"
+    shape = list(x.shape)
+    if x.ndim == 3:
+        raise DataError(f"images have shape {shape}, without a batch axis: pass x[None]")
+    if x.ndim != 4:
+        raise DataError(f"images have shape {shape} instead of [B, 3, H, W]")
+    if x.shape[1] != 3:
+        remedy = "they must be RGB, 3 channels"
+        if x.shape[3] == 3:
+            remedy = "the channels come last: pass x.permute(0, 3, 1, 2)"
+        raise DataError(f"images have shape {shape} instead of [B, 3, H, W]: {remedy}")
+
 
 def check_images(
-    x, # float `[B, 3, H, W]`, normalised RGB; H and W multiples of 32, B may be 0
-): # `x` itself, untouched
-    "Refuse what is not a batch of images: `TypeError` for the wrong kind of thing, `DataError` for the wrong shape"
-    if _tracing(): return x
-    if not isinstance(x, torch.Tensor): raise TypeError(f"images must be a torch tensor, not {type(x).__name__}")
+    x,  # float `[B, 3, H, W]`, normalised RGB; H and W multiples of 32, B may be 0
+):  # `x` itself, untouched
+    "Refuse what is no batch of images: `TypeError` for a wrong kind, `DataError` for a shape"
+    if _tracing():
+        return x
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"images must be a torch tensor, not {type(x).__name__}")
     if not x.is_floating_point():
-        raise TypeError(f"images are {x.dtype}: turn them into normalised floats first, (x/255 - mean)/std")
-    shape = list(x.shape)
-    if x.ndim == 3: raise DataError(f"images have shape {shape}, without a batch axis: pass x[None]")
-    if x.ndim != 4: raise DataError(f"images have shape {shape} instead of [B, 3, H, W]")
-    if x.shape[1] != 3:
-        remedy = "the channels come last: pass x.permute(0, 3, 1, 2)" if x.shape[3] == 3 else "they must be RGB, 3 channels"
-        raise DataError(f"images have shape {shape} instead of [B, 3, H, W]: {remedy}")
+        raise TypeError(
+            f"images are {x.dtype}: turn them into normalised floats first, (x/255 - mean)/std"
+        )
+    _pixels_first(x)
     h, w = x.shape[2:]
     if h % 32 or w % 32 or not h or not w:
-        near = [max(32, (side + 31)//32*32) for side in (h, w)]
-        raise DataError(f"images are {h} x {w} pixels, and both sides must be multiples of 32: pad or resize to {near[0]} x {near[1]}")
+        near = [max(32, (side + 31) // 32 * 32) for side in (h, w)]
+        raise DataError(
+            f"images are {h} x {w} pixels, and both sides must be multiples of 32: "
+            f"pad or resize to {near[0]} x {near[1]}"
+        )
     return x
 
 # %% ../nbs/toolbox/checks.ipynb #5e71d26b
 _COLUMNS = "y", "x", "h", "w", "class", "confidence"
+
 
 def _bad_cells(o, num_classes):
     "bool `[B, N, 6]`: true where a value breaks the rule of its column"
@@ -61,44 +84,67 @@ def _bad_cells(o, num_classes):
     return bad
 
 # %% ../nbs/toolbox/checks.ipynb #9d3a85ec
-def check_objects(
-    objects, # float32 or float64 `[B, N, 6]`, rows `(y, x, h, w, class, confidence)`; B and N may be 0
-    num_classes=None, # int: classes must lie under it; None: any class from 0
-): # `objects` itself, untouched
-    "Refuse objects that cannot be ground truth: `TypeError` for the wrong kind of thing, `DataError` naming the row and the value"
-    if _tracing(): return objects
-    if not isinstance(objects, torch.Tensor): raise TypeError(f"objects must be a torch tensor, not {type(objects).__name__}")
-    if objects.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"objects are {objects.dtype}: pass objects.float(); shorter types cannot hold a pixel position exactly")
-    if objects.ndim != 3 or objects.shape[2] != 6:
-        raise DataError(f"objects have shape {list(objects.shape)} instead of [B, N, 6], rows (y, x, h, w, class, confidence)")
-    bad = _bad_cells(objects, num_classes)
-    if not bad.any(): return objects           # the one wait for the device
-    b, n, column = bad.nonzero()[0].tolist()
+def _say_bad(objects, at, num_classes):
+    "`DataError` on the cell `at` = (b, n, column) of `objects`"
+    b, n, column = at
     top = "" if num_classes is None else f" to {num_classes - 1}"
-    rule = ["a finite number", "a finite number", "finite and not negative", "finite and not negative", f"a whole number from 0{top}",
-            "1 for an object or 0 for a padding row"][column]
-    raise DataError(f"objects[{b}, {n}] has {_COLUMNS[column]} {objects[b, n, column].item():g}, which must be {rule}; "
-                    f"the whole row is {[round(v, 2) for v in objects[b, n].tolist()]}")
+    size = "finite and not negative"
+    rule = dict(h=size, w=size)
+    rule["class"] = f"a whole number from 0{top}"
+    rule["confidence"] = "1 for an object or 0 for a padding row"
+    name = _COLUMNS[column]
+    raise DataError(
+        f"objects[{b}, {n}] has {name} {objects[b, n, column].item():g}, which must be "
+        f"{rule.get(name, 'a finite number')}; "
+        f"the whole row is {[round(v, 2) for v in objects[b, n].tolist()]}"
+    )
+
+
+def check_objects(
+    objects,  # float32 or float64 `[B, N, 6]`, rows `(y, x, h, w, class, confidence)`
+    num_classes=None,  # int: classes must lie under it; None: any class from 0
+):  # `objects` itself, untouched; B and N may be 0
+    "Refuse what is no ground truth: `TypeError` for a wrong kind, `DataError` naming the row"
+    if _tracing():
+        return objects
+    if not isinstance(objects, torch.Tensor):
+        raise TypeError(f"objects must be a torch tensor, not {type(objects).__name__}")
+    if objects.dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"objects are {objects.dtype}: pass objects.float(); "
+            "shorter types cannot hold a pixel position exactly"
+        )
+    if objects.ndim != 3 or objects.shape[2] != 6:
+        raise DataError(
+            f"objects have shape {list(objects.shape)} instead of [B, N, 6], "
+            "rows (y, x, h, w, class, confidence)"
+        )
+    bad = _bad_cells(objects, num_classes)
+    if bad.any():  # the one wait for the device
+        _say_bad(objects, bad.nonzero()[0].tolist(), num_classes)
+    return objects
 
 # %% ../nbs/toolbox/checks.ipynb #f9a20002
 def moved(
-    module, # `__name__` of the module that the names left
-    **names, # name = the module of this package where it lives now
-): # a function for the module's `__getattr__`
+    module,  # `__name__` of the module that the names left
+    **names,  # name = the module of this package where it lives now
+):  # a function for the module's `__getattr__`
     "Let moved names work for one version, with a `FutureWarning` that names the new place"
+
     def getattr_(name):
-        if name not in names: raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home = f"centernet_nb.{names[name]}"
         warnings.warn(f"{module}.{name} is {home}.{name} now", FutureWarning, stacklevel=2)
         return getattr(importlib.import_module(home), name)
+
     return getattr_
 
 # %% ../nbs/toolbox/checks.ipynb #f9a20005
 def seconds(
-    f, # called without arguments
-    repeat=5, # runs, after one to warm up
-): # seconds of the fastest run
+    f,  # called without arguments
+    repeat=5,  # runs, after one to warm up
+):  # seconds of the fastest run
     "How long `f` takes: the fastest of `repeat` runs"
     f()
     return min(timeit.repeat(f, number=1, repeat=repeat))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from test_fetch import Server
+from servers import Server
 from torch.utils.data import DataLoader
 from centernet_nb import photos, pictures
 from centernet_nb.checks import CenterNetError, DataError, DownloadError
@@ -63,7 +63,7 @@ def test_no_network(nowhere, capsys):
 
 def test_silent_network(nowhere, monkeypatch):
     monkeypatch.setattr(
-        data, "TINYCOCO", "http://192.0.2.1/tiny.zip"
+        photos, "TINYCOCO", "http://192.0.2.1/tiny.zip"
     )  # an address nobody has: no answer at all
     start = time.monotonic()
     with pytest.raises(DownloadError):
@@ -74,17 +74,16 @@ def test_silent_network(nowhere, monkeypatch):
 @needs_tinycoco
 def test_order(nowhere, monkeypatch, capsys):
     assert find_tinycoco(SHARED)[2] == "path" and find_tinycoco(SHARED.parents[1])[2] == "path"
-    with Server(body=archive(), plan=[50_000, 503]) as s:
+    with Server({"tiny.zip": archive()}, **{"tiny.zip": [503, 503]}) as s:
         monkeypatch.setattr(photos, "TINYCOCO", s.url("tiny.zip"))
         folder, file, where = find_tinycoco()
-        assert (
-            where == "download" and len(CocoObjects(folder, file)) == 16 and len(s.seen) == 3
-        )
+        assert where == "download" and len(CocoObjects(folder, file)) == 16
+        assert s.asked["tiny.zip"] == 3
         assert sorted(p.name for p in folder.parent.iterdir()) == [
             "instances_train2017_small.json",
             "train_2017_small",
         ]
-        assert find_tinycoco()[2] == "cache" and len(s.seen) == 3
+        assert find_tinycoco()[2] == "cache" and s.asked["tiny.zip"] == 3
     monkeypatch.setenv("CENTERNET_NB_DATA", str(SHARED.parents[1]))
     assert find_tinycoco()[2] == "CENTERNET_NB_DATA"
     with pytest.raises(DataError):
@@ -105,7 +104,7 @@ def test_order(nowhere, monkeypatch, capsys):
     ],
 )
 def test_wrong_content(nowhere, monkeypatch, change):
-    with Server(body=archive(change)) as s:
+    with Server({"tiny.zip": archive(change)}) as s:
         monkeypatch.setattr(photos, "TINYCOCO", s.url("tiny.zip"))
         with pytest.raises(DownloadError, match="no longer holds"):
             find_tinycoco()

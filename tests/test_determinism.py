@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from killable import Noise, Tiny, digest, settings
-from centernet_nb.data import CocoObjects, augmented
+from centernet_nb.data import CocoObjects
 from centernet_nb.loss import CenterNetLoss
 from centernet_nb.network import CenterNet
 from centernet_nb.shapes import SceneDataset, generate_scenes
 from centernet_nb.train import train
+from centernet_nb.views import augmented
 
 
 def small_net(dataset):

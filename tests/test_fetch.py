@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 from servers import Server
 from centernet_nb.checks import DownloadError
-from centernet_nb.data import find_tinycoco, open_image
+from centernet_nb.photos import find_tinycoco
+from centernet_nb.pictures import open_image
 from centernet_nb.fetch import cache_dir, download, download_many, extract, online
 
 BODY = os.urandom(700_000)

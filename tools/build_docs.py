@@ -78,6 +78,9 @@ def build() -> None:
         )
     if done.returncode or not (ROOT / "_docs").exists():
         raise SystemExit("no site was built: the reason stands above")
+    done = subprocess.run([sys.executable, ROOT / "tools" / "check_site.py"], cwd=ROOT)
+    if done.returncode:
+        raise SystemExit("the site does not hold what its notebooks hold: see above")
     print(
         f"the site is in _docs: {sum(1 for _ in (ROOT / '_docs').rglob('*.html'))} pages; "
         f"open _docs/index.html through `python -m http.server -d _docs`"

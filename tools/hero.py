@@ -1,59 +1,53 @@
-"""The picture at the top of the README, from the model that `centernet_tinycoco --categories
-all --out runs/all` leaves.
+"""The picture at the top of the README: what the text model of the package makes of a photo
+that no training has seen (of the 60 photos that lesson 06 holds out).
 
-python tools/hero.py [runs/all/model.safetensors]     writes nbs/site/hero.jpg
-"""
+python tools/hero.py [photo.jpg]     writes nbs/site/hero.jpg
 
+The photo is img_195 of ICDAR 2015 *Incidental Scene Text* (Karatzas et al., CC BY 4.0), cut
+after the network has seen the whole."""
+
+import os
 import sys
 from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
-import numpy as np
-from centernet_nb.data import CocoObjects, find_tinycoco, open_image
-from centernet_nb.draw import axes_grid, show_boxes, show_image
-from centernet_nb.evaluate import decoding
+import torch
+from PIL import Image
+from centernet_nb.deploy import fit
+from centernet_nb.draw import axes_grid, show_boxes, show_heatmap, show_image
 from centernet_nb.network import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
-PHOTO = 60623  # COCO's 000000060623, CC BY 2.0
+PHOTO = "data/icdar2015_full/images/img_195.jpg"
+CUT = (16, 112, 448, 432)  # left, top, right, bottom: whole cells, and words a phone can show
 
 
-def hero(model):
-    "Photo, heatmap and boxes side by side; returns the figure."
-    folder, annotations, _ = find_tinycoco()
-    data, net = CocoObjects(folder, annotations), load_model(model)
-    i = data.image_ids.index(PHOTO)
-    photo, place = open_image(data.path(i)), data.letterbox.place(data._hw[i])
-    with decoding(net, min_confidence=0.3):
-        points = net(data[i][0][None])
+def hero(photo, cut=CUT):
+    "A part of the photo, its heat and its boxes side by side; returns the figure."
+    net = load_model("text")
+    x, place = fit(photo, 960)
+    with torch.no_grad():
+        points = net(torch.from_numpy(x))
         objects = place.back(net.decode(points)[0])
-    w, h = photo.size
-    left, middle, right = axes_grid(3, cols=3, size=(4, 4 * h / w + 0.25))
-    show_image(photo, left, "a photo")
-    show_image(
-        (np.asarray(photo) * 0.35).astype("uint8"),
-        middle,
-        "what the network sees: one peak an object",
-    )
-    (scale, _), (top, start), side = place.scale, place.shift, data.size[0]
-    heat = points[0, :-4].amax(0).sqrt().numpy()
-    middle.imshow(
-        heat,
-        cmap="inferno",
-        vmin=0,
-        vmax=1,
-        alpha=np.clip(1.5 * heat, 0, 1),
-        interpolation="bilinear",
-        extent=[-start / scale, (side - start) / scale, (side - top) / scale, -top / scale],
-    )
-    real = objects[objects[:, 5] > 0]
-    middle.plot(real[:, 1], real[:, 0], "o", ms=11, mfc="none", mec="white", mew=1)
-    middle.set(xlim=(0, w), ylim=(h, 0))
-    show_boxes(photo, real, data.names, right, "what it reads off the peaks")
-    return left.figure
+    objects[:, 0] -= cut[1]
+    objects[:, 1] -= cut[0]
+    left, top, right, bottom = (round(v * place.scale[0] / 4) for v in cut)
+    heat, part = points[0, :-4, top:bottom, left:right], photo.crop(cut)
+    height = 2.2 * part.height / part.width + 0.3
+    axes = axes_grid(3, cols=3, size=(2.2, height))
+    show_image(part, axes[0], "a photo it has never seen")
+    show_heatmap(heat, part, axes[1], title="a peak for each word")
+    title = "a box read off each peak"
+    show_boxes(part, objects, ax=axes[2], min_confidence=0.3, scores=False, title=title)
+    for ax in axes:
+        ax.title.set_fontsize(10)
+        ax.set(xlim=(0, part.width), ylim=(part.height, 0))
+    return axes[0].figure
 
 
 if __name__ == "__main__":
-    figure = hero(sys.argv[1] if len(sys.argv) > 1 else ROOT / "runs/all/model.safetensors")
-    figure.savefig(ROOT / "nbs/site/hero.jpg", dpi=90, pil_kwargs=dict(quality=85))
+    data = Path(os.environ.get("CENTERNET_NB_DATA", "."))
+    photo = Image.open(sys.argv[1] if sys.argv[1:] else data / PHOTO).convert("RGB")
+    figure = hero(photo)
+    figure.savefig(ROOT / "nbs/site/hero.jpg", dpi=200, pil_kwargs=dict(quality=80))

@@ -6,9 +6,8 @@
 
 What smalldocs 0.5.4 does not do as Quarto does, and is mended in the staged copies (`_proc`)
 before it runs or in the pages after: `output-file` (pages are renamed, links and sidebar
-follow), `{#eq-…}` labels, `@eq-` and `@fig-` references, `output: asis` streams, maths,
-diagrams and fonts from other hosts (vendored files are used, the reader's fonts), links of the
-404 page, sidebar arrows out of the keyboard's reach."""
+follow), `{#eq-…}` labels, `@eq-` and `@fig-` references, `output: asis` streams, maths
+from another host (a vendored file is used), links of the 404 page, sidebar arrows out of the keyboard's reach."""
 
 from __future__ import annotations
 
@@ -28,9 +27,6 @@ VENDOR = "site/vendor"
 LINK = re.compile(r"""(\]\(\s*<?|(?:href|src)\s*=\s*["'])([^)\s"'>]+)""")
 EQUATION = re.compile(r"\$\$(.+?)\$\$[ \t]*\{#(eq-[\w-]+)\}", re.S)
 REFERENCE = re.compile(r"(?<![\w`@/])@((?:eq|fig)-[\w-]+)")
-FOREIGN = re.compile(
-    r"""@import\s*(?:url\(\s*["']?(?:https?:)?//[^)]*\)|"(?:https?:)?//[^"]*"|'(?:https?:)?//[^']*')[^;]*;"""
-)
 FENCE = re.compile(r"(^```.*?^```[ \t]*$)", re.S | re.M)
 
 
@@ -219,17 +215,12 @@ def pages_in(settings) -> list[str]:
 
 
 def polish(html: str, page: str, base: str) -> str:
-    """One built page: vendored maths and diagrams, a 404 page that works at any depth, section
+    """One built page: vendored maths, a 404 page that works at any depth, section
     arrows that the keyboard reaches."""
     from smalldocs import layout
 
     up = "../" * page.count("/")
     html = html.replace(layout.KATEX, f"{up}{VENDOR}/katex")
-    script = f"{up}{VENDOR}/mermaid/mermaid.min.js"
-    mermaid = f"""<script src="{script}"></script><script type="module">"""
-    html = re.sub(
-        r'<script[^>]*type="module"[^>]*>import mermaid from [^;]*;', lambda m: mermaid, html
-    )
     keys = "if(event.key==='Enter'||event.key===' '){event.preventDefault();this.click()}"
     html = re.sub(
         r'(<a\b(?=[^>]*data-bs-toggle="collapse")(?![^>]*href=)[^>]*?)\s*role="navigation"',
@@ -253,25 +244,54 @@ def hosts(html: str) -> list[str]:
     )
 
 
+def scripts(root: Path, when: str) -> list[list[str]]:
+    "The commands of the project's `when`, `pre-render` or `post-render`, this Python in them."
+    settings = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["project"]
+    lines = settings.get(when) or []
+    commands = [shlex.split(line) for line in ([lines] if isinstance(lines, str) else lines)]
+    return [[sys.executable, *c[1:]] if c[0].startswith("python") else c for c in commands]
+
+
+def run(commands: list[list[str]], root: Path, **environment: str) -> None:
+    "The commands in the project's folder, with the variables that Quarto sets."
+    for command in commands:
+        subprocess.run(command, cwd=root, env={**os.environ, **environment}, check=True)
+
+
+def sized_pictures(notebook) -> None:
+    """Let smalldocs' reader of notebooks show a picture at the width and height that its
+    metadata asks for (half its pixels), as Quarto does."""
+    plain = notebook.output_html
+    if getattr(plain, "sized", False):
+        return
+
+    def sized(out, opts=None, n=0):
+        text, meta = plain(out, opts, n), out.get("metadata") or {}
+        kind = next((k for k in meta if k.startswith("image/")), None)
+        size = meta[kind] if kind else meta
+        if not {"width", "height"} <= size.keys():
+            return text
+        both = f'width="{size["width"]}" height="{size["height"]}"'
+        return text.replace("<img ", f"<img {both} ", 1)
+
+    sized.sized = True
+    notebook.output_html = sized
+
+
 def render_site(root: Path) -> None:
     """Build the site of the project in `root` into its output folder; a broken link or a page
     that loads from another host ends it."""
+    import smalldocs.notebook
     import smalldocs.site
 
     config = root / "_quarto.yml"
-    scripts = (
-        yaml.safe_load(config.read_text(encoding="utf-8"))["project"].get("pre-render") or []
-    )
-    for script in [scripts] if isinstance(scripts, str) else scripts:
-        words = shlex.split(script)
-        if words[0].startswith("python"):
-            words[0] = sys.executable
-        subprocess.run(
-            words, cwd=root, env={**os.environ, "QUARTO_PROJECT_RENDER_ALL": "1"}, check=True
-        )
+    run(scripts(root, "pre-render"), root, QUARTO_PROJECT_RENDER_ALL="1")
+    after = scripts(root, "post-render")
     mend(root)
+    sized_pictures(smalldocs.notebook)
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    settings["project"].pop("pre-render", None)
+    for when in ("pre-render", "post-render"):
+        settings["project"].pop(when, None)
     config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     missing = [
         p
@@ -286,10 +306,7 @@ def render_site(root: Path) -> None:
     site = smalldocs.site.build(root, quiet=True)
     base = urlsplit(str(site.project.website.get("site-url") or "/")).path.rstrip("/") + "/"
     problems = [w for w in site.warnings if "broken link" in w]
-    for css in (site.out / "site_libs").rglob(
-        "*.css"
-    ):  # the themes ask another host for fonts; the reader's own will do
-        css.write_text(FOREIGN.sub("", css.read_text(encoding="utf-8")), encoding="utf-8")
+    run(after, root, QUARTO_PROJECT_OUTPUT_DIR=str(site.out))
     for page in sorted(site.out.rglob("*.html")):
         if "site_libs" in page.parts:
             continue

@@ -100,18 +100,28 @@ if (typeof document !== "undefined") (() => {
     }
     return { box, svg, canvas, paint };
   }
-  function draggable(handle, svg, label, move) {  // move(dy, dx) in cells; by pointer (mouse, pen, touch) and by arrow keys
+  function arrows(handle, label, move) {  // move(dy, dx) in cells by the arrow keys
     Object.entries({ tabindex: 0, role: "button", "aria-label": `${label}: drag, or press the arrow keys`, class: `${handle.getAttribute("class") || ""} cnb-handle` }).forEach(([k, v]) => handle.setAttribute(k, v));
-    let last = null;
-    const place = (e) => { const m = svg.getScreenCTM(); return [(e.clientY - m.f) / m.d, (e.clientX - m.e) / m.a]; };
-    handle.addEventListener("pointerdown", (e) => { last = place(e); handle.setPointerCapture(e.pointerId); e.preventDefault(); handle.focus({ preventScroll: true }); });
-    handle.addEventListener("pointermove", (e) => { if (!last) return; const p = place(e); move(p[0] - last[0], p[1] - last[1]); last = p; });
-    ["pointerup", "pointercancel"].forEach((n) => handle.addEventListener(n, () => { last = null; }));
     handle.addEventListener("keydown", (e) => {
       const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[e.key];
       if (step) { e.preventDefault(); move(...step); }
     });
   }
+  function dragging(handle, svg, move, pick = () => handle) {  // move(dy, dx, what `pick` chose) by pointer: mouse, pen, touch
+    let last = null, held = null;
+    const place = (e) => { const m = svg.getScreenCTM(); return [(e.clientY - m.f) / m.d, (e.clientX - m.e) / m.a]; };
+    handle.addEventListener("pointerdown", (e) => { last = place(e); held = pick(...last); handle.setPointerCapture(e.pointerId); e.preventDefault(); if (handle.tabIndex >= 0) handle.focus({ preventScroll: true }); });
+    handle.addEventListener("pointermove", (e) => { if (!last) return; const p = place(e); move(p[0] - last[0], p[1] - last[1], held); last = p; });
+    ["pointerup", "pointercancel"].forEach((n) => handle.addEventListener(n, () => { last = null; }));
+  }
+  function draggable(handle, svg, label, move) {  // by both
+    arrows(handle, label, move);
+    dragging(handle, svg, move);
+  }
+  function legend(...entries) {  // [mark, words], …; the mark is a character in a colour, or the scale of the heat
+    return node("p", { class: "cnb-legend" }, ...entries.map(([colour, mark, words]) => node("span", {}, mark ? node("span", { class: "cnb-mark", style: `color: ${colour}` }, mark) : node("span", { class: "cnb-ramp" }), words)));
+  }
+  const HEAT = ["", "", "heat, from 0 to 1"];
   function slider(label, min, max, step, value, changed, show = (v) => v) {
     const input = node("input", { type: "range", min, max, step, value }), out = node("output", {}, String(show(value)));
     input.addEventListener("input", () => { out.textContent = show(+input.value); changed(+input.value); });
@@ -124,6 +134,7 @@ if (typeof document !== "undefined") (() => {
   const set = (e, attributes) => Object.entries(attributes).forEach(([k, v]) => e.setAttribute(k, v));
   const rect = (e, y, x, h, w) => set(e, { x: x - w / 2, y: y - h / 2, width: Math.max(0, w), height: Math.max(0, h) });
 
+  let serial = 0;
   const FIGURES = {
     gaussian(root) {
       const H = 26, W = 44, s = { y: 13.5, x: 22.5, h: 10, w: 20, formula: "later" }, names = ["original", "corrected", "later"];
@@ -134,7 +145,7 @@ if (typeof document !== "undefined") (() => {
       b.svg.append(worst, ...circles, box, corner);
       const t = table(["formula", "radius", "in cells", "σ", "worst IoU"], [["original", "original, overlap 0.7"], ["corrected", "corrected, 0.7"], ["later", "later work, 0.3"]]);
       const choose = node("fieldset", { class: "cnb-choice" }, node("legend", {}, "Heat drawn by"), ...names.map((n, i) => {
-        const radio = node("input", { type: "radio", name: "cnb-formula", value: n, ...(n === s.formula ? { checked: "" } : {}) });
+        const radio = node("input", { type: "radio", name: `cnb-formula-${serial}`, value: n, ...(n === s.formula ? { checked: "" } : {}) });
         radio.addEventListener("change", () => { s.formula = n; draw(); });
         return node("label", {}, radio, node("span", { style: `color: ${COLOURS[i]}` }, "● "), n);
       }));
@@ -149,7 +160,7 @@ if (typeof document !== "undefined") (() => {
           [r.toFixed(3), whole, ((2 * whole + 1) / 6).toFixed(3), N.worstIoU(s.h, s.w, r).toFixed(3)].forEach((v, k) => { t.cells[`${n}-${k}`].textContent = v; });
           if (n === s.formula) rect(worst, s.y, s.x, ...shrunk(r));
         });
-        size.textContent = `Box: ${s.h.toFixed(1)} × ${s.w.toFixed(1)} cells (height × width). Dashed: the worst box whose two corners moved by the radius.`;
+        size.textContent = `Box: ${s.h.toFixed(1)} × ${s.w.toFixed(1)} cells (height × width).`;
       }
       function shrunk(r) {  // the worst of the two cases that keep the centre
         const inner = Math.max(0, s.h - 2 * r) * Math.max(0, s.w - 2 * r) / (s.h * s.w), outer = s.h * s.w / ((s.h + 2 * r) * (s.w + 2 * r));
@@ -157,7 +168,7 @@ if (typeof document !== "undefined") (() => {
       }
       draggable(box, b.svg, "box", (dy, dx) => { s.y = clamp(s.y + dy, 0, H - .01); s.x = clamp(s.x + dx, 0, W - .01); draw(); });
       draggable(corner, b.svg, "corner of the box", (dy, dx) => { s.h = clamp(s.h + 2 * dy, 1, H); s.w = clamp(s.w + 2 * dx, 1, W); draw(); });
-      root.append(b.box, size, choose, t.table);
+      root.append(b.box, legend(HEAT, ["#888", "□", "the box: drag it, stretch it by its corner"], ["#888", "╌", "the worst box that the radius still calls near"], ...names.map((n, i) => [COLOURS[i], "○", `radius, ${n}`])), size, choose, t.table);
       draw();
       return { state: s, draw };
     },
@@ -173,7 +184,8 @@ if (typeof document !== "undefined") (() => {
         node("svg:line", { x1: 0, x2: W, y1: low, y2: low, class: "cnb-axis" }), bars.sum, bars.max, lines.sum, lines.max,
         node("svg:text", { x: .3, y: base - unit - .4, class: "cnb-text" }, "Y = 1"), node("svg:text", { x: .3, y: low - weight - .6, class: "cnb-text" }, "weight (1 − Y)⁴ of a negative"));
       const handles = ["a", "b"].map((k) => boards.map((b) => node("svg:rect", { class: "cnb-box" })));
-      boards.forEach((b, n) => b.svg.append(handles[0][n], handles[1][n]));
+      const letters = ["A", "B"].map((k) => boards.map(() => node("svg:text", { class: "cnb-letter" }, k)));
+      boards.forEach((b, n) => b.svg.append(handles[0][n], handles[1][n], letters[0][n], letters[1][n]));
       const t = table(["", "by max", "by sum"], [["top", "largest value"], ["positive", "cells with Y = 1: the positives"], ["beyond", "cells above 1"], ["mid", "weight halfway between the centres"], ["loss", "focal loss of a flat prediction"]]);
       function radius(size) { return N.gaussianRadius(size, size, .3, "corrected"); }
       function draw() {
@@ -183,6 +195,7 @@ if (typeof document !== "undefined") (() => {
           N.gaussian(H, W, y, s.b, radius(s.sizeB), map, b.how);
           b.paint(map, b.how === "sum" ? [0, 220, 255] : null);
           rect(handles[0][n], y, s.a, s.sizeA, s.sizeA); rect(handles[1][n], y, s.b, s.sizeB, s.sizeB);
+          set(letters[0][n], { x: s.a - .6, y: y - s.sizeA / 2 + 1.9 }); set(letters[1][n], { x: s.b - .6, y: y + s.sizeB / 2 - .5 });
           const row = Array.from({ length: W }, (_, j) => map[Math.floor(y) * W + j]);
           lines[b.how].setAttribute("d", row.map((v, j) => `${j ? "L" : "M"}${j + .5} ${(base - unit * v).toFixed(3)}`).join(""));
           bars[b.how].setAttribute("d", row.map((v, j) => v === 1 ? "" : `M${j + (n ? .5 : .1)} ${low}h.4v${(-weight * Math.min(1, (1 - v) ** 4)).toFixed(3)}h-.4z`).join(""));
@@ -190,10 +203,12 @@ if (typeof document !== "undefined") (() => {
             ["mid", (row[mid] === 1 ? 0 : (1 - row[mid]) ** 4).toFixed(4)], ["loss", N.focal(s.p, map).toFixed(4)]].forEach(([k, v]) => { t.cells[`${k}-${n}`].textContent = v; });
         });
       }
-      ["a", "b"].forEach((k, i) => boards.forEach((b, n) => draggable(handles[i][n], b.svg, `box ${k.toUpperCase()}, combined by ${b.how}`, (dy, dx) => { s[k] = clamp(s[k] + dx, .5, W - .5); draw(); })));
+      const shift = (k, dx) => { s[k] = clamp(s[k] + dx, .5, W - .5); draw(); };
+      ["a", "b"].forEach((k, i) => boards.forEach((b, n) => arrows(handles[i][n], `box ${k.toUpperCase()}, combined by ${b.how}`, (dy, dx) => shift(k, dx))));
+      boards.forEach((b) => dragging(b.svg, b.svg, (dy, dx, held) => shift(held, dx), (py, px) => Math.abs(px - s.a) <= Math.abs(px - s.b) ? "a" : "b"));   // the box whose centre is nearer: each can be taken at its own
       const controls = [slider("side of box A", 2, 20, 1, s.sizeA, (v) => { s.sizeA = v; draw(); }), slider("side of box B", 2, 20, 1, s.sizeB, (v) => { s.sizeB = v; draw(); }),
         slider("prediction p everywhere", .01, .99, .01, s.p, (v) => { s.p = v; draw(); })];
-      root.append(node("div", { class: "cnb-pair" }, ...boards.map((b) => node("figure", {}, b.box, node("figcaption", {}, `combined by ${b.how}`)))), plot, ...controls.map((c) => c.row), t.table);
+      root.append(node("div", { class: "cnb-pair" }, ...boards.map((b) => node("figure", {}, b.box, node("figcaption", {}, `combined by ${b.how}`)))), plot, legend(HEAT, ["#00a5bf", "■", "above 1"], [COLOURS[1], "—", "by max"], [COLOURS[0], "—", "by sum"], ["#888", "▮", "bars: weight (1 − Y)⁴ of a negative"]), ...controls.map((c) => c.row), t.table);
       draw();
       return { state: s, draw };
     },
@@ -210,13 +225,13 @@ if (typeof document !== "undefined") (() => {
           node("svg:rect", { class: "cnb-found", stroke: COLOURS[i % 3], x: x - w / 2, y: y - h / 2, width: w, height: h }),
           node("svg:circle", { class: "cnb-peak", cx: x, cy: y, r: .5, fill: COLOURS[i % 3] })]));
         root.dataset.count = rows.length;
-        said.textContent = `${rows.length} peak${rows.length === 1 ? "" : "s"}: ${s.kernel === 1 ? "every cell above the threshold" : `the largest cell of its ${s.kernel}×${s.kernel} window`}, at least ${s.floor.toFixed(2)} bright.`;
-        t.replaceChildren(node("thead", {}, node("tr", {}, ...["y", "x", "h", "w", "confidence"].map((h) => node("th", { scope: "col" }, h)))),
-          node("tbody", {}, ...rows.slice(0, 8).map((r) => node("tr", {}, ...[0, 1, 2, 3, 5].map((k) => node("td", {}, r[k].toFixed(3)))))));
+        said.textContent = `${rows.length} peak${rows.length === 1 ? "" : "s"}: ${s.kernel === 1 ? "every cell above the threshold" : `the largest cell of its ${s.kernel}×${s.kernel} window`}, at least ${s.floor.toFixed(2)} bright.${rows.length > 100 ? " The best 100 are drawn and listed." : ""}`;
+        t.replaceChildren(node("thead", {}, node("tr", {}, ...["", "y", "x", "h", "w", "confidence"].map((h) => node("th", { scope: "col" }, h)))),
+          node("tbody", {}, ...rows.slice(0, 100).map((r, i) => node("tr", {}, node("td", { style: `color: ${COLOURS[i % 3]}` }, "□"), ...[0, 1, 2, 3, 5].map((k) => node("td", {}, r[k].toFixed(3)))))));
       }
       const floor = slider("threshold", .02, .98, .01, s.floor, (v) => { s.floor = v; draw(); }, (v) => (+v).toFixed(2));
       const kernel = slider("window", 1, 15, 2, s.kernel, (v) => { s.kernel = v; draw(); }, (v) => `${v}×${v}`);
-      root.append(b.box, said, floor.row, kernel.row, t);
+      root.append(b.box, legend(HEAT, ["#888", "●", "a peak"], ["#888", "□", "the box read off it, in the colour of its row"]), said, floor.row, kernel.row, node("div", { class: "cnb-scroll", tabindex: 0, role: "region", "aria-label": "the boxes, best first" }, t));
       draw();
       return { state: s, draw, points, H, W };
     },
@@ -228,6 +243,7 @@ if (typeof document !== "undefined") (() => {
       root.replaceChildren();           // the still picture that stands here without JavaScript
       root.classList.add("cnb-live");
       root.setAttribute("role", "group");
+      serial++;
       root.cnb = FIGURES[root.dataset.figure](root);
     });
   }

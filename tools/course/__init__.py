@@ -1,0 +1,1 @@
+"""The course edition: made, checked and graded (`python -m course`, `make course`)"""

@@ -1,0 +1,209 @@
+"""`make course`: the student's and the teacher's repository, cut from the lessons as they are
+
+    python tools/course/build.py [--out _course] [--seed 7]
+
+`--seed` draws the hidden checks: choose your own and keep it to yourself."""
+
+import argparse
+import ast
+import shutil
+import sys
+from pathlib import Path
+
+sys.path[:0] = [
+    str(Path(__file__).resolve().parents[1]),
+    str(Path(__file__).resolve().parents[2]),
+]
+import torch
+from course import notebook
+from course.answers import answered
+from course.readme import readme, rubric
+from course.table import LANGUAGES, table, tasks
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+PACKAGE = ROOT / "centernet_nb"
+# these hold what is to be written, or lean on it
+STAY = {"fastmaps", "fastloss", "deploy", "commands", "_modidx"}
+TRAVELS = (
+    "__init__",
+    "__main__",
+    "table",
+    "runner",
+    "diagnose",
+    "check",
+    "notebook",
+    "export",
+)
+FASTMAPS = '''"""What the lessons borrow: a kernel's parity, and both steps of decoding in one call"""
+
+
+{odd}
+
+def decode_peaks(
+    points, # float [B, C+4, H, W]
+    window=3, # side of the peak test
+    objects_per_image=42, # rows
+    min_confidence=0.1, # rows under it are zero
+): # objects [B, objects_per_image, 6], by your own two components
+    "`PointsNonMaxSuppression`, then `PointsToObjects`"
+    from centernet_nb.convert import PointsToObjects
+    from centernet_nb.network import PointsNonMaxSuppression
+    best = PointsToObjects(objects_per_image, min_confidence)
+    return best(PointsNonMaxSuppression(window)(points))
+'''
+MAKEFILE = """PYTHON ?= python3
+BIN := .venv/bin
+TASK ?=
+LANG := $(if $(filter ru%,$(LANG)),ru,en)
+
+setup:  ## an environment with all that is needed
+\t$(PYTHON) -m venv .venv
+\t$(BIN)/python -m pip install --quiet --editable .
+
+check:  ## what is right so far
+\t@$(BIN)/python -m course check --language $(LANG) $(TASK)
+
+lab:  ## the lessons
+\t$(BIN)/jupyter lab nbs
+
+.PHONY: setup check lab
+"""
+PROJECT = """[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "centernet-course"
+version = "1"
+requires-python = ">=3.11"
+dependencies = [{needs}]
+
+[tool.setuptools]
+packages = ["centernet_nb", "course"]
+"""
+
+
+def lessons():
+    return sorted(p for p in (ROOT / "nbs").glob("0*.ipynb"))
+
+
+def edition(path):
+    "A lesson as the course has it, bodies in"
+    edits = table()["lesson"].get(path.stem, {})
+    travels = {p.name for p in lessons()}
+    nb = notebook.edited(notebook.read(path), edits, travels)
+    for cell in nb["cells"]:
+        text = notebook.source(cell).replace(
+            'load_model("text")', 'load_model("runs/text.pth")'
+        )
+        old, new = (
+            "import nbdev\n\nnbdev.nbdev_export()",
+            "from course.export import export\n\nexport()",
+        )
+        notebook.set_source(cell, text.replace(old, new))
+    return nb
+
+
+def stubs(path):
+    "The same, with what is to be written cut out"
+    nb, own = edition(path), [t for t in tasks().values() if t["lesson"] == path.stem]
+    cut = {name for t in own for name in t["cut"]}
+    return notebook.without_solutions(nb, cut, {t["component"]: t["uses"] for t in own})
+
+
+def odd_source():
+    text = (PACKAGE / "fastmaps.py").read_text(encoding="utf-8")
+    node = next(n for n in ast.parse(text).body if getattr(n, "name", "") == "odd")
+    return ast.get_source_segment(text, node) + "\n"
+
+
+def write_package(out, notebooks):
+    "The package: what the toolbox gives as it is, and what the lessons export"
+    out.mkdir(parents=True)
+    made = dict(filter(None, map(notebook.exported, notebooks)))
+    for file in sorted(PACKAGE.glob("*.py")):
+        if file.stem not in STAY and file.stem not in made:
+            shutil.copy(file, out)
+    for name, text in made.items():
+        (out / f"{name}.py").write_text(text, encoding="utf-8")
+    shim = FASTMAPS.format(odd=odd_source())
+    (out / "fastmaps.py").write_text(shim, encoding="utf-8")
+
+
+def write_checks(out, hidden, seed):
+    kwargs = dict(seed=seed, hidden=True) if hidden else {}
+    judged = {c: answered(c, **kwargs) for c in tasks() if c in component_names()}
+    torch.save(judged, out)
+
+
+def component_names():
+    from course.cases import MAKERS
+
+    return MAKERS
+
+
+def needs():
+    import configparser
+
+    settings = configparser.ConfigParser(delimiters="=")
+    settings.read(ROOT / "settings.ini")
+    names = settings["DEFAULT"]["requirements"].split() + ["jupyter", "scipy", "pytest"]
+    return ", ".join(f'"{n}"' for n in names)
+
+
+def student(out):
+    notebooks = {p.name: stubs(p) for p in lessons()}
+    for name, nb in notebooks.items():
+        notebook.write(nb, out / "nbs" / name)
+    write_package(out / "centernet_nb", notebooks.values())
+    course = out / "course"
+    course.mkdir()
+    for name in TRAVELS:
+        shutil.copy(HERE / f"{name}.py", course)
+    text = (ROOT / "nbs" / "course.toml").read_text(encoding="utf-8")
+    before, changes = text.split("# What is changed in a lesson")
+    own = before + changes[changes.index("[checks]") :]  # the changes name what was cut
+    (course / "course.toml").write_text(own, encoding="utf-8")
+    shutil.copytree(out / "centernet_nb", course / "given" / "centernet_nb")
+    write_checks(course / "cases.pt", False, None)
+    for language in LANGUAGES:
+        name = "README.md" if language == "en" else f"README.{language}.md"
+        (out / name).write_text(readme(language), encoding="utf-8")
+    (out / "Makefile").write_text(MAKEFILE, encoding="utf-8")
+    (out / "pyproject.toml").write_text(PROJECT.format(needs=needs()), encoding="utf-8")
+    (out / ".gitignore").write_text(".venv/\n__pycache__/\nruns/\n*.egg-info/\n")
+    shutil.copy(ROOT / "LICENSE", out)
+
+
+def teacher(out, seed):
+    notebooks = {p.name: edition(p) for p in lessons()}
+    for name, nb in notebooks.items():
+        notebook.write(nb, out / "solution" / "nbs" / name)
+    write_package(out / "solution" / "centernet_nb", notebooks.values())
+    write_checks(out / "hidden.pt", True, seed)
+    for language in LANGUAGES:
+        name = "rubric.md" if language == "en" else f"rubric.{language}.md"
+        (out / name).write_text(rubric(language), encoding="utf-8")
+
+
+def build(out, seed):
+    out = Path(out)
+    for part in ("student", "teacher"):
+        shutil.rmtree(out / part, ignore_errors=True)
+        (out / part).mkdir(parents=True)
+    student(out / "student")
+    teacher(out / "teacher", seed)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", default=str(ROOT / "_course"))
+    parser.add_argument("--seed", default="7", help="of the hidden checks")
+    args = parser.parse_args()
+    build(args.out, args.seed)
+    print(f"{args.out}: student and teacher")
+
+
+if __name__ == "__main__":
+    main()
