@@ -1,7 +1,7 @@
 "Packaging: every value comes from settings.ini."
+import re
 from configparser import ConfigParser
 from pathlib import Path
-import re
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
@@ -11,6 +11,7 @@ cfg = config["DEFAULT"]
 home, lib = cfg["git_url"], cfg["lib_path"]
 site = cfg["doc_host"] + cfg["doc_baseurl"]
 readme = (HERE / "README.md").read_text(encoding="utf-8")
+LINK = r"(!?)\[([^][]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)"
 
 
 def absolute(match):
@@ -24,7 +25,7 @@ setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=re.sub(r"(!?)\[([^][]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)", absolute, readme),
+    long_description=re.sub(LINK, absolute, readme),
     long_description_content_type="text/markdown",
     author=cfg["author"],
     author_email=cfg["author_email"],
