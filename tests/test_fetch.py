@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from servers import Server
 from centernet_nb.checks import DownloadError
+from centernet_nb.fetch import cache_dir, download, download_many, extract, online
 from centernet_nb.photos import find_tinycoco
 from centernet_nb.pictures import open_image
-from centernet_nb.fetch import cache_dir, download, download_many, extract, online
 
 BODY = os.urandom(700_000)
 SHA = hashlib.sha256(BODY).hexdigest()
