@@ -9,7 +9,7 @@ endif
 READY := $(VENV)/ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-short lesson export test-nbdev3 docs readme lab bench race ablations mutants soak help
+.PHONY: run test test-short lesson export test-nbdev3 docs readme lab bench race ablations mutants course soak help
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-14s%s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ ablations: $(READY)  ## what each part of CenterNet brings, on generated scenes 
 
 mutants: $(READY)  ## every small change of every module: does a proof or a test notice? (goes on where it stopped)
 	$(BIN)/python benchmarks/mutants.py
+
+course: $(READY)  ## the assignment: _course/student to hand out, _course/teacher to grade with (SEED=your secret)
+	cd tools && $(abspath $(BIN))/python -m course.build $(if $(SEED),--seed $(SEED))
 
 soak: $(READY)   ## the long round of kills, damaged files, fuzzing and mutants, and everything under nbdev 3
 	$(BIN)/python benchmarks/soak.py

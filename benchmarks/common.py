@@ -1,6 +1,7 @@
 "What the files of this folder share: paired timing, and results that are kept as they come"
 
 import json
+import platform
 import statistics
 import sys
 import time
@@ -13,6 +14,14 @@ RUNS = (
     ROOT / "runs"
 )  # weights and half-done work, ignored by git; results stand beside the scripts
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def machine():
+    "The processor and torch, as far as they decide a ratio"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [s.split(":")[1].strip() for s in lines if s.startswith("model name")]
+    return f"{(names or [platform.machine()])[0]}, {DEVICE}, torch {torch.__version__}"
 
 
 def clock(f, processor=False):

@@ -7,7 +7,7 @@ words, large_words   photos of ICDAR 2015's train set: all readable words, or on
                      least a tenth of the photo's height
 scenes1, scenes3     generated scenes of one and of three classes
 pasted               generated shapes on photos with text, so that the clutter is real
-tiny, huge           discs of a fiftieth of the side on noise; one that fills most of the picture
+tiny, huge           discs of a fiftieth of the side; one that fills most of the picture
 """
 
 import json

@@ -114,7 +114,7 @@ def centernet_train(
     gaussian: str = None,       # bump of the targets: fixed, adaptive, ellipse (ellipse)
     augment: bool = None,       # mirror, scale, shift, recolour: few photos last longer (yes)
     ema: float = None,          # decay of the mean of weights, 0 for none (from the steps)
-    batch_size: int = None,     # pictures in a step: fewer when memory is short (8)
+    batch_size: int = None,     # pictures in a step: fewer when memory is short (4)
     lr: float = None,           # highest learning rate: lower when the loss jumps (0.001)
     valid: float = None,        # share held out to score on, 0 for none (0.1)
     valid_annotations: str = None, # or annotations of other pictures to score on

@@ -127,15 +127,15 @@ def draw_objects(
     objects, # [N, 6] in its pixels
     names,   # class names by index
 )->Image.Image: # another picture of the same size
-    "The picture with its boxes, names and scores"
+    "The picture with its boxes, names (where there are several) and scores"
     image, unit = image.copy(), max(1, round(max(image.size)/500))
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(10 + 4*unit)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(9 + 3*unit)
     boxes = to_corners(objects).tolist()
     taken = list(boxes)
     for box, (c, p) in zip(boxes, objects[:, 4:].tolist()):
         colour = COLOURS[int(c) % len(COLOURS)]
         draw.rectangle(box, outline=colour, width=2*unit)
-        text = f"{names[int(c)]} {p:.2f}"
+        text = f"{names[int(c)]} {p:.2f}" if len(names) > 1 else f"{p:.2f}"
         left, top, right, bottom = draw.textbbox((0, 0), text, font)
         size = right + 2*unit, bottom + 2*unit
         x, y = free_place(box, size, [t for t in taken if t is not box], image.size[::-1])

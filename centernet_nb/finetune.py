@@ -91,7 +91,7 @@ class Recipe:
     steps: int = None           # None: from `epochs` or `minutes`
     epochs: float = None        # passes over the photos; None: from `steps` or `minutes`
     minutes: float = None       # of the clock, from start to report
-    batch_size: int = 8         # photos a step
+    batch_size: int = 4         # photos a step
     lr: float = 1e-3            # the highest learning rate
     depth: int = 18             # of the residual network
     stages: int = 3             # of it that are built

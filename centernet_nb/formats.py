@@ -24,7 +24,8 @@ def picture_files(
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in PICTURES: continue
         if path.stem in found:
-            raise DataError(f"{found[path.stem].name} and {path.name} share one name: rename one")
+            raise DataError(f"{found[path.stem].name} and {path.name} share one name: "
+                            "rename one")
         found[path.stem] = path
     return found
 

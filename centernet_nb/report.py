@@ -77,7 +77,8 @@ def write_report(
     note="", # a sentence on what the scores are worth
 ):
     "The report of a training as one HTML file"
-    part = [f"<h1>AP50 {result.ap50:.3f}, AP {result.ap:.3f}</h1>\n<p>{html.escape(note)}</p>\n",
+    part = [f"<h1>AP50 {result.ap50:.3f}, AP {result.ap:.3f}</h1>\n",
+            f"<p>{html.escape(note)}</p>\n",
             as_table(["class", "objects", "AP", "AP50", "recall"], class_rows(result)),
             f"<h2>Threshold</h2>\n<p>At a confidence of {best['threshold']:.3f}, precision "
             f"({best['precision']:.3f}) and recall ({best['recall']:.3f}) balance best: "
@@ -87,6 +88,6 @@ def write_report(
             "dashed, blue. Right: thin, green.</p>\n",
             _misses(result, data, best["threshold"]),
             "<h2>How it was trained</h2>\n", as_table(["", ""], facts.items())]
-    text = f"<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Training</title>" \
-           f"<style>{_STYLE}</style>\n{''.join(part)}</html>\n"
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Training</title>'
+    text = f"{head}<style>{_STYLE}</style>\n{''.join(part)}</html>\n"
     with write_atomically(path) as f: f.write(text.encode("utf-8", "replace"))

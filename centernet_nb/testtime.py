@@ -58,13 +58,14 @@ def soft_nms(
 def nearest_32(side, scale): return max(32, 32*round(side*scale/32))
 
 class MultiScale(nn.Module):
-    "`net` looking at each picture at several sizes; boxes merged by soft suppression (paper, section 5.1)"
+    "`net` looking at several sizes; boxes merged by soft suppression (paper, section 5.1)"
     def __init__(self,
         net, # a `CenterNet`, or a `FlipTest` of one
-        scales=(.75, 1, 1.25), # sizes relative to the picture's; the paper takes .5, .75, 1, 1.25, 1.5
+        scales=(.75, 1, 1.25), # relative to the picture; the paper has .5, .75, 1, 1.25, 1.5
     ):
         super().__init__()
-        if not scales or min(scales) <= 0: raise ValueError(f"scales={scales} must be positive numbers")
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"scales={scales} must be positive numbers")
         self.net, self.scales = net, tuple(scales)
 
     def forward(self,
@@ -75,7 +76,8 @@ class MultiScale(nn.Module):
         (H, W), looks = x.shape[2:], []
         for s in self.scales:
             size = nearest_32(H, s), nearest_32(W, s)
-            seen = x if size == (H, W) else F.interpolate(x, size, mode="bilinear", antialias=True)
+            how = dict(mode="bilinear", antialias=True)
+            seen = x if size == (H, W) else F.interpolate(x, size, **how)
             back = x.new_tensor([H/size[0], W/size[1]]*2 + [1, 1])
             looks.append(self.net(seen, return_objects=True)*back)
         found = [soft_nms(o[o[:, 5] > 0]) for o in torch.cat(looks, 1)]

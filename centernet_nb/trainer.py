@@ -269,7 +269,7 @@ def keep_model(job, net, weights=None, **labels):
 class Progress:
     "Called with each row of the history: says where the run is, keeps the model file fresh"
     def __init__(self, job, tail=0.):   # `tail`: seconds needed after the last step
-        self.job, self.tail, self.rows, self.wrote = job, tail, [], None
+        self.job, self.tail, self.rows, self.best = job, tail, [], None
         self.began, self.first, self.said, self.run = job.clock(), None, job.clock(), None
 
     def __call__(self, row, run):
@@ -278,7 +278,9 @@ class Progress:
         self.rows.append(row)
         tenth = step % max(1, steps//10) == 0
         better = "ap50" in row and run.best and run.best["step"] == step
-        if better: keep_model(self.job, run.net, run.best["net"], ap50=run.best["score"])
+        if better:
+            self.best = row["ap50"]
+            keep_model(self.job, run.net, run.best["net"], ap=row["ap"], ap50=self.best)
         elif tenth and not run.best:
             keep_model(self.job, run.net, run.scored().state_dict())
         now = self.job.clock()
@@ -294,7 +296,7 @@ class Progress:
         text = [f"step {step} of {r.steps}", f"epoch {row['epoch']:.1f}",
                 f"loss {sum(losses)/len(losses):.3f}"]
         if "ap50" in row: text.append(f"AP50 {row['ap50']:.3f}")
-        if self.run.best: text.append(f"best {self.run.best['score']:.3f}")
+        if self.best is not None: text.append(f"best {self.best:.3f}")
         left = (now - self.began)/(step - self.first + 1)*(r.steps - step)
         return ", ".join(text) + f", {left//60:.0f}:{left % 60:02.0f} left"
 
@@ -309,7 +311,8 @@ def run_training(
     progress = Progress(job, tail)
     try:
         net = train(job.data(), net=net, criterion=criterion_for(r), device=job.device,
-                    valid=valid, valid_every=max(1, r.steps//LOOKS), workers=job.workers,
+                    valid=valid, valid_every=max(1, r.steps//LOOKS), metric="ap",
+                    workers=job.workers,        # AP: on a few photos AP50 is soon 1
                     checkpoint=job.out/"checkpoint.pth", resume=not job.fresh,
                     history=job.out/"history.csv", progress=False, callback=progress,
                     batch_size=r.batch_size, lr=r.lr, steps=r.steps, ema=r.ema or None,
@@ -320,7 +323,9 @@ def run_training(
               f"{r.steps} steps fitted into the time", flush=True)
         return progress.run.finish(), progress.rows
     except CheckpointError as e: raise CheckpointError(_for_shell(str(e))) from None
-    except KeyboardInterrupt as e: raise Interrupted from e
+    except KeyboardInterrupt as e:
+        if progress.run is None: raise                  # nothing has been said yet
+        raise Interrupted from e
 
 def _for_shell(text):
     "A message of `train` with the options of the command"

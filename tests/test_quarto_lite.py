@@ -4,6 +4,8 @@ texts, the API page."""
 import json
 import re
 from pathlib import Path
+import check_site
+import finish_site
 import prepare_site
 import pytest
 import quarto_lite as q
@@ -131,17 +133,9 @@ def test_two_pages_of_one_name_are_refused(tmp_path):
 
 def test_polish():
     layout = pytest.importorskip("smalldocs.layout", reason="smalldocs needs Python 3.11")
-    page = (
-        f'<link rel="stylesheet" href="{layout.KATEX}/katex.min.css"><script '
-        f'type="module">import mermaid from '
-        f"'{layout.MERMAID}';mermaid.initialize({{}});</script>"
-    )
+    page = f'<link rel="stylesheet" href="{layout.KATEX}/katex.min.css">'
     done = q.polish(page, "toolbox/x.html", "/p/")
-    assert (
-        'href="../site/vendor/katex/katex.min.css"' in done
-        and 'src="../site/vendor/mermaid/mermaid.min.js"' in done
-        and not q.hosts(done)
-    )
+    assert 'href="../site/vendor/katex/katex.min.css"' in done and not q.hosts(done)
     arrow = q.polish(
         '<a class="t" data-bs-toggle="collapse" data-bs-target="#s" role="navigation" '
         'aria-expanded="true">',
@@ -173,7 +167,7 @@ def test_hosts_and_foreign_fonts():
         '@charset "U";@import url(https://f.org/css2?a=1;2;3);a{b:c}@import '
         '"//f.org/x";@import url(own.css);'
     )
-    assert q.FOREIGN.sub("", css) == '@charset "U";a{b:c}@import url(own.css);'
+    assert finish_site.FOREIGN.sub("", css) == '@charset "U";a{b:c}@import url(own.css);'
 
 
 def test_readme_links_work_from_the_root(tmp_path):
@@ -265,18 +259,190 @@ def test_alternative_texts_and_scripts():
         "toolbox/x.ipynb",
         "https://a.io/p",
         "https://github.com/u/r/blob/main/nbs/toolbox/x.ipynb",
+        original=notebook(cell("code", "# on Colab only\n! pip install centernet_nb")),
     )["cells"]
     assert (
         "https://colab.research.google.com/github/u/r/blob/main/nbs/toolbox/x.ipynb"
-        in done[1]["source"]
+        in "".join(done[1]["source"])
     )
-    code = [c["source"].split("\n")[0] for c in done if c["cell_type"] == "code"]
+    code = [c["source"][0].rstrip() for c in done if c["cell_type"] == "code"]
     assert code == [
         "#| fig-alt: \"Figure: The heat map. First. A 'peak' stands out:\"",
         '#| fig-alt: "Two maps"',
-        "#| fig-alt: own",
+        '#| fig-alt: "own"',
     ]
-    assert done[-1]["source"].count("../site/figures.js") == 1
+    assert "".join(done[-1]["source"]).count("../site/figures.js") == 1
+
+
+def test_no_colab_link_without_an_install_cell():
+    nb = notebook(cell("code", "1 + 1"))
+    address = "https://github.com/u/r/blob/main/nbs/x.ipynb"
+    text = q.text_of(prepare_site.complete(nb, "x.ipynb", "", address)["cells"][0]["source"])
+    assert address in text and "colab" not in text
+
+
+def test_staged_sources_are_lists_of_lines():
+    """Quarto joins the lines of a source that is one string: tables, lists and fences run
+    together."""
+    one = notebook(cell("markdown", "a\n\n- b\n- c\n"), cell("code", "x = 1\nx"))
+    assert any("list of lines" in f for f in prepare_site.faults(one))
+    done = prepare_site.as_lines(one)
+    assert done["cells"][0]["source"] == ["a\n", "\n", "- b\n", "- c\n"]
+    assert all(c["id"] for c in done["cells"]) and prepare_site.faults(done) == []
+
+
+@pytest.mark.parametrize(
+    "source, fault",
+    [
+        ("text ::: {.callout-note}\nx\n:::\n", "not alone"),
+        ("::: {.callout-note}\nx\n", "does not close"),
+        ("# A {#here}\n\n# B {#here}\n", "label here comes twice"),
+    ],
+)
+def test_what_quarto_would_not_render_is_named(source, fault):
+    found = prepare_site.faults(prepare_site.as_lines(notebook(cell("markdown", source))))
+    assert any(fault in f for f in found), found
+
+
+def test_every_notebook_is_staged_as_quarto_needs_it():
+    for path in sorted((ROOT / "nbs").rglob("*.ipynb")):
+        page = path.relative_to(ROOT / "nbs")
+        if any(part[0] in "._" for part in page.parts):
+            continue
+        nb = json.loads(path.read_text(encoding="utf-8"))
+        done = prepare_site.complete(nb, page.as_posix(), "https://a.io", None)
+        assert prepare_site.faults(done) == [], page
+
+
+DRAWS = "The 4 lines that draw this"
+PROVES = "assert f(1)\nassert f(2)\nassert f(3)\nassert f(4)"
+PICTURE = dict(output_type="display_data", metadata={}, data={"image/jpeg": "aGk="})
+
+
+@pytest.mark.parametrize(
+    "source, outputs, later, line",
+    [
+        ("ax = f()\nax.a()\nax.b()\nax.c()", [PICTURE], "", DRAWS),
+        ("ax = f()\nmap = g()\nax.b()\nax.c()", [PICTURE], "map + 1", None),
+        (
+            "ax = f()\nmap = g()\nax.b()\nax.c()",
+            [PICTURE],
+            "map = 1",
+            "The 4 lines that draw this",
+        ),
+        ("def f():\n    a\n\nf()\nf()", [PICTURE], "", None),
+        (PROVES, [], "", "Proof: 4 checks of f"),
+        ("y = f(1)\ntest_eq(y, 1)\nassert y\nassert y", [], "", None),
+        ("#| code-fold: false\nax = f()\nax.a()\nax.b()\nax.c()", [PICTURE], "", None),
+    ],
+)
+def test_what_only_draws_or_only_proves_is_folded(source, outputs, later, line):
+    later = prepare_site.statements(cell("code", later))
+    assert prepare_site.folded(cell("code", source, outputs), later) == line
+
+
+def test_a_lesson_shows_the_code_it_exports():
+    code = "#| export\ndef f(x):\n    return x"
+    told = {"text/markdown": "---\n\n### f\n\n```python\ndef f(x):\n```\n\n*Says*\n"}
+    out = dict(output_type="display_data", metadata={}, data=told)
+    ids = [dict(cell("markdown", "a"), id="a"), dict(cell("code", code), id="b")]
+    staged = [dict(ids[0]), cell("code", "#| output: asis\nshow_doc(f)", [out])]
+    staged.append(dict(cell("markdown", "c"), id="c"))
+    nb = notebook(*staged)
+    original = notebook(*ids, dict(cell("markdown", "c"), id="c"))
+    prepare_site.show_code(nb, original)
+    assert [c["source"] for c in nb["cells"]][2] == "def f(x):\n    return x"
+    assert nb["cells"][1]["outputs"][0]["data"]["text/markdown"].endswith("### f\n")
+
+
+def test_names_between_underscores_stay_whole():
+    text = "### A.__call__\n\n*Call self as a function.*\n\n`__init__`\n```\n__x__\n```\n"
+    done = prepare_site.readable(text)
+    assert "A.\\_\\_call\\_\\_" in done and "Call self" not in done
+    assert "`__init__`" in done and "\n__x__\n" in done
+
+
+def test_the_checker_finds_what_is_missing():
+    nb = prepare_site.as_lines(
+        notebook(
+            cell("markdown", "## A\n\n| a |\n|---|\n| b |\n\n- c\n- [d](e.html)\n"),
+            cell("code", "plot()", [PICTURE]),
+            cell("markdown", "::: {.callout-note}\nf\n:::\n"),
+        )
+    )
+    want = check_site.wanted(nb)
+    assert {k: v for k, v in want.items() if v} == dict(
+        tables=1, lists=1, items=2, headings=1, links=1, figures=1, callouts=1
+    )
+    meta = "".join(
+        f'<meta property="{k}" content="x">' for k in ("description", "og:image", "og:title")
+    )
+    good = (
+        f'{meta}<main><h2 id="a">A</h2><table></table><ul><li>c</li><li><a href="e.html">d</a>'
+        '</li></ul><img src="p.png" alt="p"><div class="callout callout-note">f</div></main>'
+    )
+    assert check_site.faults("x.html", good, want) == []
+    for broken, fault in (
+        (good.replace("<table></table>", ""), "0 tables"),
+        (good.replace("</li><li>", " - "), "1 items"),
+        (good.replace('alt="p"', ""), "without a description"),
+        (good.replace("p.png", "https://x.org/p.png"), "another host"),
+        (good.replace(">f<", ">\n::: {.callout}\n<"), "left over"),
+        (good.replace('"a"', '"a"><i id="a"></i><b a="'), "comes twice"),
+        (good.replace(meta, ""), "no og:image"),
+    ):
+        assert any(fault in f for f in check_site.faults("x.html", broken, want)), fault
+
+
+def test_pictures_become_files_and_panels_stack(tmp_path):
+    import base64
+    import io
+    from PIL import Image
+
+    wide = Image.new("RGB", (900, 300), "white")
+    for x in (10, 460):
+        wide.paste((0, 0, 80), (x, 10, x + 420, 290))
+    buffer = io.BytesIO()
+    wide.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    page = tmp_path / "p.html"
+    image = f'<img src="data:image/png;base64,{data}" alt="x">'
+    text = f"<head></head><main>{image}</main><body></body>"
+    done = finish_site.finish(text, page, tmp_path, "https://a.io")
+    assert "base64" not in done and 'loading="lazy"' in done and "og:image" in done
+    assert (tmp_path / "p_files" / "picture-01.png").read_bytes() == buffer.getvalue()
+    with Image.open(tmp_path / "p_files" / "picture-01-stacked.png") as tall:
+        assert tall.height == 600 and tall.width <= 460
+    assert finish_site.panels(wide.crop((0, 0, 400, 300))) == [(0, 400)]
+
+
+def test_long_lines_of_code_may_hang():
+    code = '<code class="python"><span class="st">a\nb</span></code>'
+    text = f'<pre class="sourceCode">{code}</pre>'
+    done = finish_site.lines_of_code(text)
+    assert done.count('<span class="cnb-line-of-code"><span class="st">') == 2
+    assert re.sub(r"</?span[^>]*>", "", done) == re.sub(r"</?span[^>]*>", "", text)
+
+
+def test_int8_weights_lose_nothing(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    import torch
+    from centernet_nb.deploy import OnnxDetector
+    from centernet_nb.network import load_model
+
+    labels = prepare_site.write_model(tmp_path / "text.onnx")
+    assert (tmp_path / "text.onnx").stat().st_size < 4e6 and labels["names"] == ["text"]
+    kinds = [n.op_type for n in onnx.load(str(tmp_path / "text.onnx")).graph.node]
+    assert kinds.count("DequantizeLinear") > 15
+    net = load_model("text").eval()
+    net.points_to_objects.objects_per_image, net.points_to_objects.min_confidence = 100, 0.05
+    x = torch.randn(1, 3, 96, 160, generator=torch.Generator().manual_seed(0))
+    objects, heat = OnnxDetector(tmp_path / "text.onnx", 1).run(x)
+    with torch.no_grad():
+        points = net(x)
+        wanted = net.decode(points)
+    torch.testing.assert_close(torch.tensor(heat), points[:, :-4], rtol=0, atol=1e-3)
+    torch.testing.assert_close(torch.tensor(objects), wanted, rtol=0, atol=0.1)
 
 
 def test_api_page_names_every_public_name():

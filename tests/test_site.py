@@ -218,19 +218,38 @@ def test_api_page_links_every_name_to_its_page(pages):
 
 
 def test_lessons_open_in_colab(pages):
-    for name in (
-        "backbone",
-        "head",
-        "loss",
-        "convert",
-        "nms",
-        "train_tinycoco",
-        "train_cocotext",
-    ):
-        assert any(
-            "colab.research.google.com/github/" in l and l.endswith(f"_{name}.ipynb")
+    "A page offers Colab if and only if its notebook has the cell that installs the package."
+    for name in ("backbone", "head", "loss", "convert", "nms", "train_cocotext", "trust"):
+        (path,) = (ROOT / "nbs").glob(f"*{name}.ipynb")
+        installs = "on Colab only" in path.read_text(encoding="utf-8")
+        offered = any(
+            "colab.research.google.com/github/" in l and l.endswith(path.name)
             for l in pages[f"{name}.html"].links
-        ), name
+        )
+        assert offered == installs, name
+
+
+def test_every_page_holds_what_its_notebook_holds(site):
+    import check_site
+
+    counts = site.parent / "_proc" / check_site.COUNTS
+    if not counts.exists():
+        pytest.skip("no staging folder beside the site")
+    wrong = check_site.check(site, json.loads(counts.read_text(encoding="utf-8")), phone=False)
+    assert wrong == []
+
+
+def test_a_lesson_is_light(site):
+    "A lesson's own parts, compressed, and its pictures: 600 kB first, 1.5 MB in all"
+    import gzip
+
+    for name in ("backbone", "head", "loss", "convert", "nms", "train_cocotext"):
+        page = len(gzip.compress((site / f"{name}.html").read_bytes()))
+        shown = re.findall(
+            r'<img[^>]*src="([^"]+_files/[^"]+)"', (site / f"{name}.html").read_text("utf-8")
+        )
+        pictures = sum((site / p).stat().st_size for p in shown)
+        assert shown and page < 150e3 and page + pictures < 1.3e6, name
 
 
 def test_sitemap_llms_and_search_index(site, pages):
@@ -321,9 +340,29 @@ def test_search_finds_gaussian_radius_and_can_be_read(home, dark):
             b.js(CONTRAST, ".search-result .search-result-text") > 4.5
             and b.js(CONTRAST, "#quarto-search input") > 4.5
         )
+        first = found[: next(i for i, f in enumerate(found) if "api.html" in f)]
+        assert any("convert.html" in f for f in first), "an entry of the API before the lesson"
+        b.js("document.querySelector('#quarto-search input').value = ''")
+        b.type("#quarto-search input", "train on my own data")
+        b.wait("document.querySelector('.search-result[href*=your_data]')")
         b.type("#quarto-search input", ENTER)
         b.wait("location.pathname.length > 0 && !location.pathname.endsWith('index.html')")
         assert not b.errors()
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_links_and_navigation_can_be_read(home, dark):
+    with browser.Browser(dark=dark, width=1440) as b:
+        b.open(home + "head.html")
+        for css in ("main p a", ".navbar .nav-link", ".sidebar-item a", "#TOC a"):
+            if b.js("return !!document.querySelector(arguments[0])", css):
+                assert b.js(CONTRAST, css) > 4.5, css
+        wide = b.js(
+            "return [...document.querySelectorAll('main div.sourceCode pre')].filter((e) => "
+            "e.scrollWidth > e.clientWidth + 1).length"
+        )
+        assert wide == 0, "code is cut at 1440 pixels"
 
 
 @needs_browser
@@ -496,6 +535,22 @@ def test_box_is_dragged_and_stretched(desktop, phone, home, touch):
 
 
 @needs_browser
+@pytest.mark.parametrize("page", [FIGURES, "convert.html"])
+def test_a_finger_drags_without_being_cut_off(phone, home, page):
+    "Ten small moves: a browser that takes them for scrolling sends `pointercancel`."
+    phone.open(home + page)
+    phone.wait("(document.querySelector('[data-figure=gaussian]') || {}).cnb")
+    phone.js(
+        "window.cut = 0; window.addEventListener('pointercancel', () => { cut++; }, true)"
+    )
+    before = state(phone, "gaussian")
+    phone.point("[data-figure=gaussian] .cnb-box", [(2, 3)] * 10, touch=True)
+    after = state(phone, "gaussian")
+    assert phone.js("return cut") == 0
+    assert after["y"] > before["y"] + 1 and after["x"] > before["x"] + 0.5
+
+
+@needs_browser
 @pytest.mark.parametrize("touch", [False, True], ids=["mouse", "touch"])
 def test_two_boxes_by_max_and_by_sum(desktop, phone, home, touch):
     b = phone if touch else desktop
@@ -505,6 +560,8 @@ def test_two_boxes_by_max_and_by_sum(desktop, phone, home, touch):
     b.point("[data-figure=overlap] .cnb-over > rect:nth-of-type(2)", [(-5, 0), (-9, 0)], touch)
     after = state(b, "overlap")
     assert after["b"] < before["b"] and after["a"] == before["a"]
+    b.point("[data-figure=overlap] .cnb-over > rect:nth-of-type(1)", [(-5, 0), (-5, 0)], touch)
+    assert state(b, "overlap")["a"] < after["a"], "box A cannot be taken at its centre"
     b.js(
         "const f = document.querySelector('[data-figure=overlap]').cnb; f.state.b = "
         "f.state.a + 2; f.draw()"
@@ -628,6 +685,29 @@ def test_detector_takes_a_dropped_photo_and_refuses_a_letter(phone, home):
         )
         == "failed"
     )
-    assert "Is it a picture" in phone.js(
+    assert "not a picture" in phone.js(
         "return document.querySelector('.cnb-note').textContent"
     )
+    assert phone.js(f"return [{root}.cnb.state.picture, {root}.dataset.count]") == [None, "0"]
+
+
+@needs_browser
+def test_detector_loads_once_and_the_newest_photo_wins(desktop, home):
+    desktop.open(home + "detector.html")
+    root = "document.querySelector('[data-detector]')"
+    desktop.wait("document.querySelectorAll('.cnb-samples button').length > 1")
+    desktop.wait("document.querySelector('.cnb-detector select').value")
+    desktop.js(
+        "const s = document.querySelector('.cnb-detector select'); s.value = "
+        "[...s.options].at(-1).value;"
+        "const [a, b] = document.querySelectorAll('.cnb-samples button');"
+        "a.click(); b.click(); a.click(); b.click()"
+    )
+    desktop.wait(f"{root}.dataset.state === 'done'", seconds=150)
+    pressed = "return document.querySelector('.cnb-samples button[aria-pressed=true] img').src"
+    assert desktop.js(pressed) == desktop.js(f"return {root}.cnb.state.last")
+    assert desktop.js(f"return {root}.cnb.state.workers") == 1
+    assert desktop.js(f"return {root}.cnb.state.result.turn === {root}.cnb.state.turn")
+    blank = desktop.js(f"""const c = document.createElement('canvas'); c.width = c.height = 4;
+        return new Promise((done) => c.toBlob((b) => {root}.cnb.pixels(b).then((p) => done([...p.data].slice(0, 4)))))""")  # noqa: E501
+    assert blank == [255] * 4, "what is transparent is read as white, as in Python"

@@ -19,7 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COUNTS = "_counts.json"  # what the staged notebooks hold, left there by prepare_site
 LEFT = re.compile(r"^\s*:::.*$|\{#[\w-]+\}|\$\$|^\|[-:| ]+\|$", re.M)
-LOADS = {"script": ("src",), "img": ("src", "srcset"), "source": ("srcset",), "iframe": ("src",)}
+LOADS = {
+    "script": ("src",),
+    "img": ("src", "srcset"),
+    "source": ("srcset",),
+    "iframe": ("src",),
+}
 
 
 # ---------------------------------------------------------------- what a page should hold
@@ -30,7 +35,9 @@ def prose(cell: dict) -> str:
     source = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
         return source
-    if cell["cell_type"] != "code" or re.search(r"^#\|\s*(include|output): false", source, re.M):
+    if cell["cell_type"] != "code" or re.search(
+        r"^#\|\s*(include|output): false", source, re.M
+    ):
         return ""
     texts = (o.get("data", {}).get("text/markdown", "") for o in cell.get("outputs", []))
     return "\n\n".join("".join(t) for t in texts)
@@ -161,8 +168,10 @@ def check(site: Path, counts: dict, phone: bool = True) -> list[str]:
     for name, path in zip(names, files):
         found += faults(name, path.read_text(encoding="utf-8"), counts.get(name))
     for css in site.rglob("*.css"):
-        for m in re.findall(r"""(?:url\(|@import)\s*["']?(?:https?:)?//[^)"';]*""",
-                            css.read_text(encoding="utf-8")):
+        for m in re.findall(
+            r"""(?:url\(|@import)\s*["']?(?:https?:)?//[^)"';]*""",
+            css.read_text(encoding="utf-8"),
+        ):
             found.append(f"{css.relative_to(site)}: loads from another host: {m}")
     return found + (wide(site, names) if phone else [])
 
@@ -170,7 +179,11 @@ def check(site: Path, counts: dict, phone: bool = True) -> list[str]:
 if __name__ == "__main__":
     rest = [a for a in sys.argv[1:] if not a.startswith("--")]
     site = Path(rest[0]) if rest else ROOT / "_docs"
-    counts = Path(sys.argv[sys.argv.index("--counts") + 1]) if "--counts" in sys.argv else ROOT / "_proc" / COUNTS
+    counts = (
+        Path(sys.argv[sys.argv.index("--counts") + 1])
+        if "--counts" in sys.argv
+        else ROOT / "_proc" / COUNTS
+    )
     wrong = check(site, json.loads(counts.read_text(encoding="utf-8")))
     if wrong:
         raise SystemExit(f"{len(wrong)} faults:\n" + "\n".join(wrong))

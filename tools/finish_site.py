@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import os
 import posixpath
 import re
@@ -54,7 +53,9 @@ def panels(picture) -> list[tuple[int, int]]:
         return whole
     white = np.append((grey > 250).all(0), False)
     edges = np.flatnonzero(np.diff(np.r_[False, white].astype(int)))
-    gaps = [(a, b) for a, b in zip(edges[::2], edges[1::2]) if b - a >= 10 and a > 0 and b < width]
+    gaps = [
+        (a, b) for a, b in zip(edges[::2], edges[1::2]) if b - a >= 10 and a > 0 and b < width
+    ]
     for n in (4, 3, 2):
         cuts = []
         for k in range(1, n):
@@ -89,13 +90,17 @@ def stacked(file: Path) -> tuple[str, int, int] | None:
 
 
 def phone_pictures(text: str, page: Path) -> str:
-    "The page's text with pictures that load when they come near, in a phone's form where one is."
+    "The page's text with pictures that load when they come near, a phone's form where one is."
 
     def one(m):
         tag = m[0] if "loading=" in m[0] else m[0].replace("<img", '<img loading="lazy"', 1)
         source = re.search(r'src="([^"]+)"', tag)
         file = page.parent / html.unescape(source[1]) if source else page
-        if not re.search(r"_files/|site/hero", tag) or file.suffix not in (".png", ".jpg", ".jpeg"):
+        if not re.search(r"_files/|site/hero", tag) or file.suffix not in (
+            ".png",
+            ".jpg",
+            ".jpeg",
+        ):
             return tag
         made = stacked(file)
         if not made:
@@ -112,8 +117,8 @@ def phone_pictures(text: str, page: Path) -> str:
 
 
 def lines_of_code(text: str) -> str:
-    """The page's text with each line of a code block an element, so that on a phone a long line
-    wraps with a hanging indent; Quarto's own lines are such elements already."""
+    """The page's text with each line of a code block an element, so that on a phone a long
+    line wraps with a hanging indent; Quarto's own lines are such elements already."""
 
     def one(m):
         head, body = m[1], m[2]

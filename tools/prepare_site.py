@@ -98,7 +98,13 @@ def plain(markdown: str) -> str:
 
 
 PICTURES = "image/png", "image/jpeg", "image/svg+xml"
-DRAWN = re.compile(r"_|[a-z]|ax|axes|fig|figure|colour|title|titles|name|names|text|left|right|middle|dx|dy|loss|edges|weights")
+SKIPPED = re.compile(
+    r"test_\w+|assert_\w+|ExceptionExpected|float|int|len|list|range|abs|round|zip|tuple|str"
+    r"|any|all|max|min|sum|set|sorted|isinstance|enumerate|dict"
+)
+DRAWN = re.compile(
+    r"_|[a-z]|ax|axes|fig|figure|colour|title|titles|name|names|text|left|right|middle|dx|dy|loss|edges|weights"
+)
 LESSON = re.compile(r"0\d_\w+\.ipynb")
 
 
@@ -180,7 +186,10 @@ def folded(cell: dict, later: list[ast.stmt] = ()) -> str | None:
     code, body = re.sub(r"^#\|.*$", "", source, flags=re.M), statements(cell)
     if re.search(r"^#\|\s*code-fold:", source, re.M) or not body:
         return None
-    if any(isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)) for n in body):
+    if any(
+        isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom))
+        for n in body
+    ):
         return None
     lines = len(code.strip().splitlines())
     if any(uses(name, later) for name in stored(body) if not DRAWN.fullmatch(name)):
@@ -246,8 +255,7 @@ def subject(code: str) -> str:
     "What a proof is about: its first message or the names it tests."
     said = re.search(r"""assert .*?, f?(["'])(.{8,70}?)\1\s*$""", code, re.M)
     names = re.findall(r"\b([A-Za-z_]\w*)\(", code)
-    skip = r"test_\w+|assert_\w+|ExceptionExpected|float|int|len|list|range|abs|round|zip|tuple|str|any|all|max|min|sum|set|sorted|isinstance|enumerate|dict"
-    names = list(dict.fromkeys(n for n in names if not re.fullmatch(skip, n)))[:3]
+    names = list(dict.fromkeys(n for n in names if not SKIPPED.fullmatch(n)))[:3]
     count = len(re.findall(r"\b(?:assert|test_\w+|assert_\w+|ExceptionExpected)\b", code))
     number = f"{count} check{'s' * (count != 1)}"
     if names:
@@ -282,7 +290,9 @@ def show_code(nb: dict, original: dict) -> None:
                 data = out.get("data", {})
                 if "text/markdown" in data:
                     text = text_of(data["text/markdown"])
-                    data["text/markdown"] = re.sub(r"(?s)(^#+ [^\n]+\n).*", r"\1", text, count=1, flags=re.M)
+                    data["text/markdown"] = re.sub(
+                        r"(?s)(^#+ [^\n]+\n).*", r"\1", text, count=1, flags=re.M
+                    )
 
 
 def readable(text: str) -> str:
@@ -355,8 +365,8 @@ def complete(
 
 
 def as_lines(nb: dict) -> dict:
-    """The notebook as its format wants it: sources as lists of lines (Quarto joins the lines of
-    a source that is one string, and tables, lists and fences run together), an id a cell."""
+    """The notebook as its format wants it: sources as lists of lines (Quarto joins the lines
+    of a source that is one string, and tables, lists, fences run together), an id a cell."""
     for i, cell in enumerate(nb["cells"]):
         cell["source"] = text_of(cell["source"]).splitlines(keepends=True)
         if nb.get("nbformat_minor", 0) >= 5:
@@ -382,11 +392,18 @@ def faults(nb: dict) -> list[str]:
         labels += re.findall(r"\{#([\w-]+)", prose)
         for line in prose.splitlines():
             if ":::" in line and not re.fullmatch(r":{3,}\s*(\{.*\}|[\w-]+)?\s*", line):
-                found.append(f"cell {i}: a fence that is not alone on its line: {line.strip()}")
-        if len(re.findall(r"^:{3,}[ \t]*\S", prose, re.M)) != len(re.findall(r"^:{3,}[ \t]*$", prose, re.M)):
+                found.append(
+                    f"cell {i}: a fence that is not alone on its line: {line.strip()}"
+                )
+        if len(re.findall(r"^:{3,}[ \t]*\S", prose, re.M)) != len(
+            re.findall(r"^:{3,}[ \t]*$", prose, re.M)
+        ):
             found.append(f"cell {i}: a fence that opens and does not close")
     for kind, names in (("cell id", ids), ("label", labels)):
-        found += [f"the {kind} {n} comes twice" for n in sorted({n for n in names if names.count(n) > 1})]
+        found += [
+            f"the {kind} {n} comes twice"
+            for n in sorted({n for n in names if names.count(n) > 1})
+        ]
     return found
 
 
@@ -540,7 +557,10 @@ def int8_weights(model) -> int:
             break
         else:
             kept.append(tensor)
-    for part, new in ((model.graph.initializer, kept), (model.graph.node, [*nodes, *model.graph.node])):
+    for part, new in (
+        (model.graph.initializer, kept),
+        (model.graph.node, [*nodes, *model.graph.node]),
+    ):
         new = list(new)
         del part[:]
         part.extend(new)
@@ -610,7 +630,9 @@ def main() -> None:
         counts[path.relative_to(stage).with_name(name).as_posix()] = check_site.wanted(nb)
         path.write_text(json.dumps(nb, ensure_ascii=False), encoding="utf-8")
     if wrong:
-        raise SystemExit("Quarto would not render these as they are meant:\n" + "\n".join(wrong))
+        raise SystemExit(
+            "Quarto would not render these as they are meant:\n" + "\n".join(wrong)
+        )
     if counts:
         (stage / check_site.COUNTS).write_text(json.dumps(counts), encoding="utf-8")
     (

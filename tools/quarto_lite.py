@@ -7,7 +7,8 @@
 What smalldocs 0.5.4 does not do as Quarto does, and is mended in the staged copies (`_proc`)
 before it runs or in the pages after: `output-file` (pages are renamed, links and sidebar
 follow), `{#eq-…}` labels, `@eq-` and `@fig-` references, `output: asis` streams, maths
-from another host (a vendored file is used), links of the 404 page, sidebar arrows out of the keyboard's reach."""
+from another host (a vendored file is used), links of the 404 page, sidebar arrows out of the
+keyboard's reach."""
 
 from __future__ import annotations
 

@@ -1,24 +1,20 @@
 """`make course`: the student's and the teacher's repository, cut from the lessons as they are
 
-    python tools/course/build.py [--out _course] [--seed 7]
+    cd tools && python -m course.build [--out ../_course] [--seed 7]
 
 `--seed` draws the hidden checks: choose your own and keep it to yourself."""
 
 import argparse
 import ast
+import configparser
 import shutil
-import sys
 from pathlib import Path
-
-sys.path[:0] = [
-    str(Path(__file__).resolve().parents[1]),
-    str(Path(__file__).resolve().parents[2]),
-]
 import torch
-from course import notebook
-from course.answers import answered
-from course.readme import readme, rubric
-from course.table import LANGUAGES, table, tasks
+from . import notebook
+from .answers import answered
+from .cases import MAKERS
+from .readme import readme, rubric
+from .table import LANGUAGES, table, tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -35,7 +31,7 @@ TRAVELS = (
     "notebook",
     "export",
 )
-FASTMAPS = '''"""What the lessons borrow: a kernel's parity, and both steps of decoding in one call"""
+FASTMAPS = '''"""What the lessons borrow: parity of a kernel, both steps of decoding in one"""
 
 
 {odd}
@@ -133,19 +129,11 @@ def write_package(out, notebooks):
 
 def write_checks(out, hidden, seed):
     kwargs = dict(seed=seed, hidden=True) if hidden else {}
-    judged = {c: answered(c, **kwargs) for c in tasks() if c in component_names()}
+    judged = {c: answered(c, **kwargs) for c in tasks() if c in MAKERS}
     torch.save(judged, out)
 
 
-def component_names():
-    from course.cases import MAKERS
-
-    return MAKERS
-
-
 def needs():
-    import configparser
-
     settings = configparser.ConfigParser(delimiters="=")
     settings.read(ROOT / "settings.ini")
     names = settings["DEFAULT"]["requirements"].split() + ["jupyter", "scipy", "pytest"]

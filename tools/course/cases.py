@@ -1,6 +1,6 @@
 """The teacher's side: inputs of every check, drawn from a seed, and what the reference answers
 
-Visible cases (one fixed seed) travel as data; hidden ones are made when grading, from a seed of
+Visible cases (one fixed seed) travel as data; hidden ones are made from a seed of
 the teacher's, with other shapes and types."""
 
 import random

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 import tempfile
 from pathlib import Path
 import torch
@@ -21,7 +20,6 @@ def opened(path, folder):
     "A submission's folder; a zip is unpacked with the checks made for downloads"
     if path.suffix != ".zip":
         return path
-    sys.path.insert(0, str(ROOT))
     from centernet_nb.fetch import extract
 
     extract(path, folder, size_limit=1 << 28, files_limit=2000)

@@ -103,7 +103,7 @@ def drop_links(text, travels):
 
 
 def edited(nb, edits, travels):
-    "A lesson as the course has it, bodies still in: cells dropped, texts exchanged, no answers"
+    "A lesson as the course has it, bodies still in: cells dropped, texts exchanged"
     kept = [c for c in nb["cells"] if c.get("id") not in edits.get("drop", [])]
     pairs = {old: 0 for old, _ in edits.get("replace", [])}
     for cell in kept:

@@ -1,4 +1,4 @@
-"""Where a submission runs: a process of its own, forked from one that has torch and nothing else
+"""Where a submission runs: a process forked from one that has torch and nothing else
 
 It is forked before any expected number is read, so none lies in its memory. In it, before the
 submission is imported: no network, of the disk only Python, torch and the package with the

@@ -111,7 +111,8 @@ LOSS = [
         "loss_ignore_all",
         "if ignore is not None: negative = negative.masked_fill(ignore[:, None], 0)\n",
         "if ignore is not None:\n"
-        "        negative, y = negative.masked_fill(ignore[:, None], 0), y.masked_fill(ignore[:, None], 0)\n",
+        "        negative = negative.masked_fill(ignore[:, None], 0)\n"
+        "        y = y.masked_fill(ignore[:, None], 0)\n",
     ),
     ("loss_batch", "negative).sum((1, 2, 3))", "negative).sum().expand(len(y))"),
     (
@@ -199,7 +200,8 @@ ENCODE = [
     (
         "enc_input",
         "batch, y, x = self.compute_objects_locations(objects)",
-        "given[..., :2] = given[..., :2].floor()\n    batch, y, x = self.compute_objects_locations(objects)",
+        "given[..., :2] = given[..., :2].floor()\n"
+        "    batch, y, x = self.compute_objects_locations(objects)",
         "(H, W), objects = self.hw,",
         "given = objects\n    (H, W), objects = self.hw,",
     ),
@@ -245,7 +247,8 @@ DECODE = [
     (
         "dec_point",
         "real = value >= max(self.min_confidence, torch.finfo(torch.float32).tiny)",
-        "real = (h*w > 0) & (value >= max(self.min_confidence, torch.finfo(torch.float32).tiny))",
+        "real = (h*w > 0) & "
+        "(value >= max(self.min_confidence, torch.finfo(torch.float32).tiny))",
     ),
     (
         "dec_few",
@@ -256,7 +259,8 @@ DECODE = [
     (
         "dec_ties",
         "descending=True, stable=True)",
-        "descending=True, stable=True)\n        at = heat.flatten(1).flip(1).sort(dim=1, descending=True, stable=True)[1]\n"
+        "descending=True, stable=True)\n        at = heat.flatten(1).flip(1)"
+        ".sort(dim=1, descending=True, stable=True)[1]\n"
         "        at = heat[0].numel() - 1 - at",
     ),
     (
@@ -280,7 +284,8 @@ SUPPRESS = [
     (
         "nms_strict",
         "torch.where(first == here, heat, 0)",
-        "torch.where((F.unfold(F.pad(heat, (k//2,)*4).flatten(0, 1)[:, None], k).view(*heat.shape[:2], k*k, -1)"
+        "torch.where((F.unfold(F.pad(heat, (k//2,)*4).flatten(0, 1)[:, None], k)"
+        ".view(*heat.shape[:2], k*k, -1)"
         " >= heat.flatten(2)[:, :, None]).sum(2).view(heat.shape) == 1, heat, 0)",
     ),
     (
@@ -291,7 +296,8 @@ SUPPRESS = [
     (
         "nms_last",
         "torch.where(first == here, heat, 0)",
-        "torch.where(F.max_pool2d(heat.flip((2, 3)), k, 1, k//2, return_indices=True)[1].flip((2, 3))"
+        "torch.where(F.max_pool2d(heat.flip((2, 3)), k, 1, k//2, return_indices=True)[1]"
+        ".flip((2, 3))"
         " == here.flip((0, 1)), heat, 0)",
     ),
     ("nms_ones", "torch.where(first == here, heat, 0)", "torch.where(first == here, 1., 0)"),
