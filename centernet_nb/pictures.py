@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, WebPImagePlugin  # noqa: F401 (makes WebP known)
-from torch.nn.functional import interpolate
 from .checks import DataError
 
 # %% ../nbs/toolbox/pictures.ipynb #f28d4315
@@ -166,15 +165,10 @@ class Placement:
 
     def _resampled(self, image, y0, x0, y1, x1):
         "What of the picture covers rows y0 to y1 and columns x0 to x1 of the canvas"
-        (h, w), (nh, nw), (ty, tx) = self.hw, self.new, self.shift
-        rows, columns = _counted((h, w), image)
+        (nh, nw), (ty, tx) = self.new, self.shift
+        rows, columns = _counted(self.hw, image)
         y, x = (y0 - ty, y1 - ty), (x0 - tx, x1 - tx)      # the same in the scaled picture
-        if (y1 - y0)*(x1 - x0) > nh*nw/3:
-            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
-            zoom = nh/rows*(1 + 1e-6), nw/columns*(1 + 1e-6)
-            scaled = interpolate(pixels, scale_factor=zoom, mode="bilinear", antialias=True)
-            return scaled[0, :, y[0]:y[1], x[0]:x[1]]
-        box = (x[0]*columns/nw, y[0]*rows/nh,              # only a small part is seen
+        box = (x[0]*columns/nw, y[0]*rows/nh,
                min(x[1]*columns/nw, image.width), min(y[1]*rows/nh, image.height))
         part = image.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box)
         return torch.from_numpy(np.array(part)).permute(2, 0, 1)
