@@ -55,7 +55,10 @@ def test_a_lesson_keeps_within_its_budget(path):
     width = max(len(line) for c in cells for line in lines(c))
     shown = [c for c in cells if told(c)]
     assert len(cells) <= 45, f"{len(cells)} code cells"
-    assert statistics.median(n) <= 6, f"median of {statistics.median(n)} lines a cell"
+    most = (
+        7 if path.stem.startswith("06") else 5
+    )  # 06 trains, loads and scores: its cells are longer
+    assert statistics.median(n) <= most, f"median of {statistics.median(n)} lines a cell"
     assert n[int(0.9 * (len(n) - 1))] <= 15, "more than a tenth of the cells is over 15 lines"
     assert width <= 95, f"a line of {width} columns"
     assert sum(bool(c.get("outputs")) for c in shown) >= 0.5 * len(shown), "half must show"
