@@ -66,9 +66,7 @@ def site(tmp_path_factory):
         copy,
         symlinks=True,
         ignore=lambda d, names: {
-            n
-            for n in names
-            if n in (".git", ".venv", "_docs", "_proc", "__pycache__", "runs", "tests")
+            n for n in names if n in (".git", ".venv", "_docs", "_proc", "__pycache__", "runs")
         },
     )
     done = subprocess.run(
