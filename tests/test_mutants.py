@@ -62,9 +62,7 @@ def test_reasons_are_of_three_kinds():
     assert reasons and all(why.startswith(kinds) for why in reasons.values())
 
 
-@pytest.mark.skipif(
-    not os.environ.get("SOAK"), reason="minutes long: SOAK=1, as in `make soak`"
-)
+@pytest.mark.skipif(not os.environ.get("SOAK"), reason="minutes long: SOAK=1")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_twenty():
     command = [sys.executable, mutants.__file__, "--sample", "20"]
