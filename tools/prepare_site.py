@@ -441,7 +441,10 @@ def entry(module, name: str, where: dict, notebook: str, git: str) -> str:
 
     obj = getattr(module, name)
     page, file = where.get(f"{module.__name__}.{name}", (notebook, None))
-    head = f"### [{name}]({page}) {{#{name.lower()}}}\n\n"
+    # two modules may have a name in common (`report`, `recipe` and `Recipe`)
+    twice = name.lower() in ("report", "recipe") and not module.__name__.endswith("tinycoco")
+    anchor = name.lower() + ("-" + module.__name__.rpartition(".")[2] if twice else "")
+    head = f"### [{name}]({page}) {{#{anchor}}}\n\n"
     if not (inspect.isclass(obj) or inspect.isfunction(obj)):
         return head + f"```python\n{name} = {shorten(repr(obj))}\n```\n"
     line, doc = (
