@@ -47,6 +47,17 @@ def decode_peaks(
     from centernet_nb.network import PointsNonMaxSuppression
     best = PointsToObjects(objects_per_image, min_confidence)
     return best(PointsNonMaxSuppression(window)(points))
+
+def is_peak(
+    heat, # float [H, W]
+    kernel_size=3, # side of the window
+): # bool [H, W], by your own component; nowhere until that is written
+    "What `PointsNonMaxSuppression` keeps, for the rings in figures"
+    from centernet_nb.network import PointsNonMaxSuppression
+    points = heat.new_zeros(1, 5, *heat.shape)
+    points[0, 0] = heat
+    try: return PointsNonMaxSuppression(kernel_size)(points)[0, 0] > 0
+    except NotImplementedError: return heat > float("inf")
 '''
 MAKEFILE = """PYTHON ?= python3
 BIN := .venv/bin
