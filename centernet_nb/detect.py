@@ -69,7 +69,8 @@ def detect(
     size = size or labels.get("size") or max(hw)
     if isinstance(size, int): place = smallest_canvas(hw, size/max(hw))
     else: place = Placement(hw, as_hw(size))
-    x = normalise(place.image(image))[None].to(next(net.parameters()).device)
+    x, device = normalise(place.image(image))[None], next(net.parameters()).device
+    x = x.to(device, memory_format=torch.channels_last)     # convolutions like it best
     with decoding(net, most, max(float(least.min()), 1e-9)):
         objects = net(x, return_objects=True)[0].float().cpu()
     objects = objects[objects[:, 5] >= least[objects[:, 4].long()].clamp(min=1e-9)]
