@@ -499,7 +499,7 @@ def share_rows():
             against="the whole",
             least=10,
             right="the call itself, traced",
-            **ratios([(rest(times), sum(times.values())) for times in found]),
+            **ratios([(rest(t) / 1e3, sum(t.values()) / 1e3) for t in found]),
         )
 
 
