@@ -9,6 +9,7 @@ __all__ = ['RECIPES', 'find_text', 'small_net', 'text_data', 'train_cocotext', '
 import sys
 import torch
 from PIL import Image
+from .batches import seeded
 from .checks import moved
 from .data import normalise, open_image
 from .evaluate import decoding
@@ -118,8 +119,9 @@ def train_cocotext(
     chosen = dict(steps=steps, batch_size=batch_size, lr=lr, workers=workers or None)
     settings = RECIPES[recipe] | {k: v for k, v in chosen.items() if v is not None}
     every = int(valid_every) if str(valid_every).isdigit() else valid_every
-    net = small_net({"": False, "imagenet": True}.get(trunk, trunk),
-                    pools=1 if recipe == "generated" else 2)
+    with seeded("weights", seed):       # the same start when the run is continued
+        net = small_net({"": False, "imagenet": True}.get(trunk, trunk),
+                        pools=1 if recipe == "generated" else 2)
     if start: take_fitting(net, start)
     return _train(dataset, valid, settings, net, out, seed=seed, checkpoint=checkpoint,
                   valid_every=every, compile=compile, progress=progress)
