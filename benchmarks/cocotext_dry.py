@@ -15,16 +15,14 @@ import io
 import json
 import os
 import random
-import resource
 import sys
 import tempfile
 import time
 import zipfile
 from pathlib import Path
-from common import ROOT
+from common import ROOT, high_water
 
 sys.path.insert(0, str(ROOT / "tests"))
-UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of `ru_maxrss`
 
 
 def layout_of(pictures, words, hw=(480, 640), seed=0):
@@ -73,8 +71,8 @@ class Steps:
         self.began = time.perf_counter()
 
     def __call__(self, what):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 2**20
-        print(f"| {what} | {time.perf_counter() - self.began:.1f} | {peak:.0f} |", flush=True)
+        seconds, peak = time.perf_counter() - self.began, high_water() / 2**20
+        print(f"| {what} | {seconds:.1f} | {peak:.0f} |", flush=True)
         self.began = time.perf_counter()
 
 
@@ -124,11 +122,11 @@ def dry_run(pictures, words, first, folder):
     del layout
     fill(root, pictures)
     step = Steps()
-    dataset, valid = text_data("full", file, root)
+    dataset, valid = text_data("full", [(file, root)])
     step(f"the two datasets: {len(dataset):,} items to train on, {len(valid)} to choose by")
     batch = collate([dataset[i] for i in range(8)])
     step("8 crops")
-    net, criterion = small_net(), CenterNetLoss(from_logits=True, gaussian="ellipse")
+    net, criterion = small_net(pools=2), CenterNetLoss(from_logits=True, gaussian="ellipse")
     images, objects, ignore = batch
     criterion(net(images, logits=True), objects, ignore).sum().backward()
     torch.optim.AdamW(net.parameters(), RECIPES["full"]["lr"]).step()

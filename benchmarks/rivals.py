@@ -9,10 +9,11 @@ has RapidOCR and borrows torch, numpy and ONNX Runtime from this one; on one cor
 
 Words: IoU 0.5 with a readable word. RapidOCR's detector finds lines, so its whole pipeline,
 which parts lines into words, stands beside. Lines: words, and whatever a contestant found, are
-joined by one rule, `joined`. Pixels: share of the readable words' area that is covered, and of
-the area claimed, what is text; polygons where there are some. Words that cannot be read or are
-under 1/1024 of the photo count neither way. `own` is the threshold that a contestant comes
-with, `best` the one at which its F1 is highest on these photos, chosen alike for all."""
+joined by one rule, `joined`; unreadable words belong to their line. Pixels: share of the
+readable words' area that is covered, and of the area claimed, what is text; polygons where
+there are some. Words that cannot be read or are under 1/1024 of the photo count neither way.
+`own` is the threshold that a contestant comes with, `best` the one at which its F1 is highest
+on these photos, chosen alike for all."""
 
 import argparse
 import os
@@ -114,11 +115,11 @@ class RapidPipeline(RapidDetector):
         return [] if found.boxes is None else [*zip(found.boxes, map(float, found.scores))]
 
     def words(self, path):
-        "Its words, each with the score of its line, by which it drops lines"
+        "Its words, each with the mean score of its line, by which it drops lines"
         found = self.run(path, text_score=0.0)
         if found.boxes is None:
             return []
-        rows = zip(found.word_results, found.scores)
+        rows = [(line, statistics.mean(p for _, p, _ in line)) for line in found.word_results]
         return [(np.array(box), float(p)) for line, p in rows for _, _, box in line]
 
 

@@ -10,13 +10,12 @@ from 1,000 draws of as many photos, with replacement. Seconds are those of one c
 to boxes; memory is the peak of a process of its own, over what `import torch` takes."""
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 import torch
-from common import clock
+from common import clock, high_water
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from centernet_nb.detect import detect
@@ -25,7 +24,6 @@ from centernet_nb.scores import evaluate_detect, score_table
 from centernet_nb.textdata import CocoText, find_scene_text
 
 SIZES = (1280, 720), (4000, 3000), (8000, 1000)  # of photos whose memory is told
-PEAK = 1 if sys.platform == "darwin" else 1024  # bytes in the unit of `ru_maxrss`
 
 
 def chosen_ids(text):
@@ -68,8 +66,8 @@ def seconds(net, paths):
 
 def peak(model, size):
     "Bytes that looking at a photo of `size` (width, height) takes over `import torch`"
-    code = "import resource, torch; usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
-    code += f"; import text; text.one_photo({model!r}, {size}, usage)"
+    code = "import common; before = common.high_water()"  # it imports torch
+    code += f"; import text; text.one_photo({model!r}, {size}, before)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -84,23 +82,45 @@ def one_photo(model, size, before):
     "In a process of its own: the rise of the peak of memory, printed"
     torch.set_num_threads(1)
     detect(load_model(model), Image.effect_noise(size, 50).convert("RGB"))
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * PEAK)
+    print(high_water() - before)
+
+
+def costs(model, net, photos):
+    "Lines: multiplications, processor time and memory"
+    info = photos.coco.imgs[photos.image_ids[0]]
+    hw, paths = (
+        (info["height"], info["width"]),
+        [*map(photos.path, range(min(20, len(photos))))],
+    )
+    yield (
+        f"A photo of {hw[1]} x {hw[0]}: {macs(net, hw) / 1e9:.1f} GMAC, "
+        f"{seconds(net, paths):.2f} CPU-seconds (median of {len(paths)})."
+    )
+    peaks = [f"{peak(model, s) / 2**20:.0f} MiB at {s[0]} x {s[1]}" for s in SIZES]
+    yield f"Memory over `import torch`: {', '.join(peaks)}."
+
+
+def into_card(card, name, text):
+    "Put `text` between the comments `name` and `end` of a model card"
+    path = Path(card)
+    old = path.read_text(encoding="utf-8")
+    first, found, rest = old.partition(f"<!-- {name} -->\n")
+    if not found:
+        sys.exit(f"{path.name} has no line <!-- {name} -->")
+    end = rest[rest.index("<!-- end -->") :]
+    path.write_text(f"{first}{found}{text}\n{end}", encoding="utf-8")
 
 
 def main(args):
     torch.set_num_threads(1)
-    net, photos = load_model(args.model), photos_of(args)
-    print(f"{Path(args.model).stem} on {Path(args.folder).name}, set {args.set}\n")
-    print(score_table(evaluate_detect(net, photos), net.labels["min_confidence"]))
-    some = photos.image_ids[:20]
-    info = photos.coco.imgs[some[0]]
-    hw = info["height"], info["width"]
-    paths = [Path(photos.root) / photos.coco.imgs[i]["file_name"] for i in some]
-    cost = f"{macs(net, hw) / 1e9:.1f} GMAC, {seconds(net, paths):.2f} CPU-seconds"
-    print(f"\na photo of {hw[1]} x {hw[0]}: {cost} (median of {len(paths)})")
-    for size in SIZES:
-        mib = peak(str(args.model), size) / 2**20
-        print(f"a photo of {size[0]} x {size[1]}: {mib:.0f} MiB over `import torch`")
+    net, photos, name = load_model(args.model), photos_of(args), Path(args.folder).name
+    table = score_table(evaluate_detect(net, photos), net.labels["min_confidence"])
+    text = "\n".join([table, "", *costs(args.model, net, photos)])
+    print(f"{Path(args.model).stem} on {name}, set {args.set}\n\n{text}\n")
+    if args.card:
+        into_card(args.card, f"{name} {args.set}", text)
+        about = [f"{k}: {net.labels[k]}" for k in ("data", "recipe") if k in net.labels]
+        into_card(args.card, "labels", "\n\n".join(about))
 
 
 def arguments(doc):
@@ -118,4 +138,6 @@ def arguments(doc):
 
 
 if __name__ == "__main__":
-    main(arguments(__doc__).parse_args())
+    parser = arguments(__doc__)
+    parser.add_argument("--card", help="model card to put the table into")
+    main(parser.parse_args())

@@ -189,5 +189,6 @@ def score_table(
              "| | | 95 % interval | words |", "|:--|--:|:-:|--:|"]
     for k, (v, drawn) in values.items():
         low, high, n = *interval(drawn), of.get(k, found + missed)
-        lines.append(f"| {k} | {v:.3f} | {low:.3f} to {high:.3f} | {n} |")
+        numbers = f"{v:.3f} | {low:.3f} to {high:.3f}" if n else "– | –"
+        lines.append(f"| {k} | {numbers} | {n} |")
     return "\n".join(lines)
