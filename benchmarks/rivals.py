@@ -64,18 +64,17 @@ class Ours:
 
         return detect(self.net, path)
 
-    def words(self, path):
-        "(polygon, confidence) of each word, faint ones too"
+    def found(self, path):
+        "Words and lines, each a list of (polygon, confidence), faint ones too"
         from centernet_nb.boxes import to_corners
         from centernet_nb.detect import detect
 
         found = detect(self.net, path, min_confidence=float(THRESHOLDS[0]))
-        return [
+        rows = [
             (np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]), p)
             for (x1, y1, x2, y2), p in zip(to_corners(found).tolist(), found[:, 5].tolist())
         ]
-
-    lines = words
+        return rows, rows
 
 
 class RapidDetector:
@@ -97,11 +96,13 @@ class RapidDetector:
     def run(self, path, **how):
         return self.ocr(str(path), box_thresh=0.5, **{**self.how, **how})
 
-    def lines(self, path):
+    def found(self, path):
+        "Its lines, taken for words, too"
         found = self.ocr(str(path), box_thresh=float(THRESHOLDS[0]), **self.how)
-        return [] if found.boxes is None else [*zip(found.boxes, map(float, found.scores))]
-
-    words = lines
+        if found.boxes is None:
+            return [], []
+        rows = [*zip(found.boxes, map(float, found.scores))]
+        return rows, rows
 
 
 class RapidPipeline(RapidDetector):
@@ -110,17 +111,14 @@ class RapidPipeline(RapidDetector):
     name, models = "RapidOCR, pipeline", ("*.onnx",)
     how = dict(use_cls=True, use_rec=True, return_word_box=True)
 
-    def lines(self, path):
-        found = self.run(path, text_score=0.0)
-        return [] if found.boxes is None else [*zip(found.boxes, map(float, found.scores))]
-
-    def words(self, path):
-        "Its words, each with the mean score of its line, by which it drops lines"
+    def found(self, path):
+        "Its words, each with the mean score of its line, by which it drops lines; its lines"
         found = self.run(path, text_score=0.0)
         if found.boxes is None:
-            return []
+            return [], []
         rows = [(line, statistics.mean(p for _, p, _ in line)) for line in found.word_results]
-        return [(np.array(box), float(p)) for line, p in rows for _, _, box in line]
+        words = [(np.array(box), float(p)) for line, p in rows for _, _, box in line]
+        return words, [*zip(found.boxes, map(float, found.scores))]
 
 
 def corners(polygons):
@@ -245,7 +243,7 @@ def seconds(contestants, paths):
 
 def row_of(c, photos, paths, time):
     "A contestant's line of the table"
-    words, lines = ([how(p) for p in paths] for how in (c.words, c.lines))
+    words, lines = zip(*map(c.found, paths))
     truths = Photos(photos), Photos(photos, lines=True)
     cells = [*both_rules(truths[0], words, c.own), *both_rules(truths[1], lines, c.own, True)]
     p, r, f = pixels(photos, lines, c.own)

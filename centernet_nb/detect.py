@@ -110,8 +110,8 @@ def uncut(
     (H, W), (h, w), (y, x) = place.size, place.new, place.shift
     x1, y1, x2, y2 = to_corners(objects).unbind(1)
     low = (x1 > (margin if x < 0 else -inf)) & (y1 > (margin if y < 0 else -inf))
-    high = (x2 < (W - margin if x + w > W else inf)) & (y2 < (H - margin if y + h > H else inf))
-    return objects[low & high]
+    W, H = W - margin if x + w > W else inf, H - margin if y + h > H else inf
+    return objects[low & (x2 < W) & (y2 < H)]
 
 # %% ../nbs/toolbox/detect.ipynb #de00000d
 def detect(

@@ -125,7 +125,7 @@ def evaluate_detect(
     found = [detect(net, dataset.load(i), min_confidence=min_confidence)
              for i in range(len(dataset))]
     same = copy.copy(dataset)
-    same.to_original = lambda i, objects: objects       # they are in the photo's pixels already
+    same.to_original = lambda i, objects: objects   # they are in the photo's pixels already
     return evaluate(None, same, predictions=found)
 
 # %% ../nbs/toolbox/scores.ipynb #5f972271
@@ -134,7 +134,7 @@ COUNTS = "found", "missed", "false", "doubled", "large_found", "large_missed"
 def counts_at(
     result,             # of `evaluate`, one class
     confidence:float,   # threshold
-    large:float=64,     # height from which a word is large, in a photo whose longer side is 640
+    large:float=64,     # least height of a large word, in a photo whose longer side is 640
 ) -> np.ndarray:        # [photos, 6], see `COUNTS`
     "What each photo adds to precision, recall, and the shares of doubles and of large words."
     rows = []
@@ -156,9 +156,9 @@ def _doubled(found, boxes, iou=.4, inside=.7):
     low = torch.maximum(a[:, None, :2], b[:, :2])
     both = (torch.minimum(a[:, None, 2:], b[:, 2:]) - low).clamp(min=0).prod(-1)
     total = box_area(a)[:, None] + box_area(b) - both
-    other = torch.tensor([[d["id"] != o["id"] for o in boxes] for d in found], dtype=torch.bool)
+    other = torch.tensor([[d["id"] != o["id"] for o in boxes] for d in found])
     double = (both >= iou*total) | (both >= inside*box_area(b))
-    return int((double & other.reshape(double.shape)).any(1).sum())
+    return int((double & other.reshape(double.shape).bool()).any(1).sum())
 
 # %% ../nbs/toolbox/scores.ipynb #946a1717
 def _share(a, b): return a/np.maximum(a + b, 1)
