@@ -8,6 +8,7 @@ __all__ = ['RECIPES', 'find_text', 'small_net', 'text_data', 'train_cocotext', '
 # %% ../nbs/06_train_cocotext.ipynb #34fd40bb
 import sys
 import torch
+from .batches import seeded
 from .checks import moved
 from .detect import detect
 from .loss import CenterNetLoss
@@ -109,8 +110,9 @@ def train_cocotext(
     chosen = dict(steps=steps, batch_size=batch_size, lr=lr, workers=workers or None)
     settings = RECIPES[recipe] | {k: v for k, v in chosen.items() if v is not None}
     every = int(valid_every) if str(valid_every).isdigit() else valid_every
-    net = small_net({"": False, "imagenet": True}.get(trunk, trunk),
-                    pools=1 if recipe == "generated" else 2)
+    with seeded("weights", seed):       # the same start when the run is continued
+        net = small_net({"": False, "imagenet": True}.get(trunk, trunk),
+                        pools=1 if recipe == "generated" else 2)
     if start: take_fitting(net, start)
     return _train(dataset, valid, settings, net, out, seed=seed, checkpoint=checkpoint,
                   valid_every=every, compile=compile, progress=progress)

@@ -135,7 +135,7 @@ class WordCrops:
         labels,     # class index of each, -1 = ignored
     ):              # (image, objects, ignore)
         "One window, drawn by torch's generator."
-        rng, S = random.Random(torch.randint(2**62, ()).item()), self.size
+        rng = random.Random(torch.randint(2**62, ()).item())
         centres = [p.mean(0).tolist() for p, c in zip(polygons, labels) if c >= 0]
         A, t = self.window((image.height, image.width), centres, rng)
         view = self.view(image, A, t)
@@ -232,8 +232,9 @@ def training_photos(
 ) -> list:          # [(annotation file, folder of pictures)]
     "ICDAR 2015's photos to train on: its own 1,000, and the 400, sharp where they are."
     root = Path(path or os.environ.get("CENTERNET_NB_DATA", "."))/"data"
-    sharp, small = (find_scene_text(root/f"icdar2015{name}") for name in ("_full", ""))
-    return [found for found in (find_scene_text(root/"icdar2015_train"), sharp or small) if found]
+    kinds = "_train", "_full", ""
+    own, sharp, small = (find_scene_text(root/f"icdar2015{kind}") for kind in kinds)
+    return [found for found in (own, sharp or small) if found]
 
 # %% ../nbs/toolbox/textdata.ipynb #510777df
 def text_photos(
