@@ -8,20 +8,17 @@ __all__ = ['RECIPES', 'find_text', 'small_net', 'text_data', 'train_cocotext', '
 # %% ../nbs/06_train_cocotext.ipynb #34fd40bb
 import sys
 import torch
-from PIL import Image
 from .batches import seeded
 from .checks import moved
-from .data import normalise, open_image
-from .evaluate import decoding
+from .detect import detect
 from .loss import CenterNetLoss
 from .network import CenterNet, load_model, save_model
 from centernet_nb.textdata import (
     CocoText,
     Mixed,
     WordCrops,
-    find_scene_text,
+    find_scene_text,  # noqa: F401 (importable from here, too)
     held_out,
-    padded,
     training_photos,
 )
 from .textlayout import get_cocotext
@@ -30,20 +27,14 @@ from .words import WordDataset
 
 # %% ../nbs/06_train_cocotext.ipynb #1be1efcd
 def find_text(
-    photo,                      # path of a picture, or a PIL image in RGB
+    photo,                      # path of a picture, or a picture as `detect` takes it
     net=None,                   # a trained `CenterNet`; None = the package's own
-    zoom:float=None,            # enlargement at which it looks; None = the model's own, or 2
+    size:int=None,              # longer side at which it looks; None = the model's own
     min_confidence:float=None,  # words below are left out; None = the model's own, or 0.3
 ) -> torch.Tensor:              # [N, 6] rows (y, x, h, w, class, confidence) in pixels
-    "The words in one picture of any shape, best first."
+    "The words in one picture of any shape and size, best first."
     net = net or load_model("text")
-    labels = getattr(net, "labels", {})
-    image = photo if isinstance(photo, Image.Image) else open_image(photo)
-    place = padded(zoom or labels.get("zoom", 2.)).place((image.height, image.width))
-    floor = labels.get("min_confidence", .3) if min_confidence is None else min_confidence
-    x = normalise(place.image(image))[None]
-    with decoding(net, 100, floor): objects = net(x, return_objects=True)[0].float().cpu()
-    return place.back(objects[objects[:, 5] > 0])
+    return detect(net, photo, size, min_confidence, tiled=True, suppress=True)
 
 # %% ../nbs/06_train_cocotext.ipynb #2a584b87
 RECIPES = dict(generated=dict(size=160, steps=1400, batch_size=16, lr=2e-3, ema=.995),
