@@ -239,7 +239,7 @@ def _as_pil(image):
 def _canvas(image, most=512):
     "The smallest canvas for the picture, its longer side at most `most`"
     scale = min(1, most/max(image.size))
-    return tuple(32*math.ceil(side*scale/32) for side in (image.height, image.width))
+    return tuple(32*math.ceil(round(side*scale)/32) for side in (image.height, image.width))
 
 def as_objects(
     dataset,    # of any kind, or None
