@@ -134,7 +134,8 @@ def _train(dataset, valid, settings, net, out, **kwargs):
     if settings.get("steps"): settings.pop("epochs", None)
     if not torch.cuda.is_available(): settings.pop("batch_norm", None)      # has no "sync"
     criterion = CenterNetLoss(from_logits=True, gaussian="ellipse")
-    net = train(dataset, net=net, criterion=criterion, valid=valid, **settings, **kwargs)
+    net = train(dataset, net=net, criterion=criterion, valid=valid, live_plot=False,
+                **settings, **kwargs)
     labels = dict(names=["text"], zoom=2., size=1280, min_confidence=.3, best=net.best)
     if out: save_model(net, out, half=True, **labels)
     return net
