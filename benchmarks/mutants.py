@@ -37,7 +37,6 @@ import re
 import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -610,8 +609,8 @@ class Notebook:
         return work
 
     def control(self, i, pool, far):
-        """The unchanged notebook from cell `i` to cell `far` and SOON seconds on, or to its end
-        if `far` is None: does it pass, and how long does it take?"""
+        """The unchanged notebook from cell `i` to cell `far` and SOON seconds on, or to its
+        end if `far` is None: does it pass, and how long does it take?"""
         own, todo = self.todo(i, self.cells[i])
         times = [0.0] * len(self.cells)
 
@@ -956,7 +955,6 @@ def each_module(mutants, args):
     return failed
 
 
-def main():
 def main():
     args = options()
     modules = chosen(
