@@ -399,17 +399,15 @@ def cells_of(path):
     return cells
 
 
+CLOCK = re.compile(
+    r"timeit|perf_counter|time\.time|process_time|benchmark|seconds\(|in_turns|times\["
+)
+
+
 def only_times(source):
     "Cells that take time to say how long something takes, and prove nothing"
     proves = any(w in source for w in ("assert", "test_", "def ", "Expected"))
-    return (
-        bool(
-            re.search(
-                r"timeit|perf_counter|time\.time|process_time|benchmark|seconds\(", source
-            )
-        )
-        and not proves
-    )
+    return bool(CLOCK.search(source)) and not proves
 
 
 def list_mutants(modules):
@@ -483,8 +481,12 @@ class Record:
 
 
 def run(source, space):
-    "A cell, as a notebook runs it"
-    exec(compile(source, "<cell>", "exec"), space)
+    "A cell, as a notebook runs it; on a busy machine only a clock may contradict"
+    try:
+        exec(compile(source, "<cell>", "exec"), space)
+    except AssertionError:
+        if not CLOCK.search(source):
+            raise
 
 
 def forked(work, seconds):
@@ -802,12 +804,13 @@ def quickest_first(module):
 
 def judge(module, mutants, parallel):
     "All judges on `mutants` of one module, the quick ones first"
-    known = kept(REASONS, {})
-    mutants = [m for m in mutants if name_of(m) not in known]
-    for ask, *how in ((ask_notebook, True), (ask_tests,), (ask_notebook, False)):
-        if not apart(ask, module, mutants, parallel, *how):
-            return False
-    return True
+    known = kept(REASONS, {})  # by line and change, which two mutants may share
+    unknown = [m for m in mutants if name_of(m) not in known]
+    return (
+        apart(ask_notebook, module, mutants, parallel, True)
+        and apart(ask_tests, module, unknown, parallel)
+        and apart(ask_notebook, module, unknown, parallel, False)
+    )
 
 
 def apart(work, *args):
