@@ -85,7 +85,7 @@ def test_an_answer_holds_until_its_judge_changes(tmp_path, monkeypatch):
 
 
 def test_a_busy_machine_kills_nobody():
-    "Where a clock is read an assert may fail, and only there; what is wrong is wrong there too"
+    "Where a clock is read an assert may fail, and only there; other errors stay errors"
     slow = dict(seconds=lambda f: 9)
     mutants.run("assert seconds(print) < 1", slow)
     for source in ("assert 2 < 1", "assert seconds(print, 1) < 1"):
