@@ -84,5 +84,5 @@ def iou(
     b,  # `[M, 4+]`
 ):      # `[N, M]` in 0…1
     "Intersection over union of all pairs of boxes given by centre and size"
-    from torchvision.ops import box_iou     # here, since few need it and all would wait for it
+    from torchvision.ops import box_iou  # here, since few need it and all would wait for it
     return box_iou(to_corners(a), to_corners(b))

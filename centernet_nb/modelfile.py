@@ -156,10 +156,11 @@ def save_model(
     path, # file to write, whole or not at all; it should end in `.safetensors`
     half=False, # weights as 16-bit floats?
     int8=False, # convolution weights as int8 with a scale for each channel, the rest as fp16?
-    **labels # plain values that travel along: names, data, recipe, score, size, …
+    **labels # plain values that travel along: names (or those of `net.labels`), data, size, …
 ): # `path`
     "Write what rebuilds `net`, in safetensors: its config, its weights and `labels`"
-    path = Path(path)
+    path, named = Path(path), getattr(net, "labels", {}).get("names")
+    if named is not None: labels = {"names": named, **labels}
     if path.suffix != ".safetensors":
         warnings.warn(f"{path.name} will hold safetensors: name it {path.stem}.safetensors, "
                       "so that others know", stacklevel=2)

@@ -27,7 +27,7 @@ class letterbox:
 
     def apply(self, placement, image, target):
         "Resample a PIL `image` as `placement` says, and its boxes with it"
-        from torchvision import tv_tensors      # here: a command that only detects needs none
+        from torchvision import tv_tensors  # here: a command that only detects needs none
         boxes = placement.boxes(target["boxes"].as_subclass(torch.Tensor))
         boxes, labels = clip_boxes(boxes, target["labels"], self.size, *self.limits)
         boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=self.size)
