@@ -58,7 +58,8 @@ FIELDS = dict(
     points_to_objects_kwargs=dict(objects_per_image=_whole(1, 10_000),
                                   min_confidence=_number(0, 1)),
     backbone_kwargs=dict(out_channels=_whole(1, 2048), depth=_one_of(18, 34),
-                         stages=_one_of(3, 4), skips=_one_of(False, True)))
+                         stages=_one_of(3, 4), skips=_one_of(False, True),
+                         pools=_one_of(1, 2)))
 
 # %% ../nbs/deeper/modelfile.ipynb #096b15f0
 def check_config(
