@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_file', 'recipe_for', 'check_together', 'check_device', 'centernet_train', 'centernet_eval', 'threshold_of',
-           'look_at_all', 'look_at', 'for_coco', 'centernet_detect', 'write_json', 'centernet_export',
-           'centernet_tinycoco', 'centernet_cocotext']
+           'look_at_all', 'look_at', 'for_coco', 'centernet_detect', 'write_json', 'centernet_export']
 
 # %% ../nbs/toolbox/commands.ipynb #cm000004
 import json
@@ -17,7 +16,6 @@ import torch
 from .checkpoint import write_atomically
 from .checks import DataError
 from .coco import read_coco
-from .data import CocoObjects
 from centernet_nb.detect import (
     VIDEOS,
     as_coco_results,
@@ -33,9 +31,7 @@ from centernet_nb.detect import (
 from .finetune import Recipe, going_on, read_settings
 from .formats import as_coco, layout_of, read_json
 from .network import load_model
-from .shell import UsageError, call_from_shell, command, seconds_since_start
-from .trainer import Job, train_own
-from .video import watch
+from .shell import UsageError, command, seconds_since_start
 
 # %% ../nbs/toolbox/commands.ipynb #cm000007
 def as_file(
@@ -131,6 +127,7 @@ def centernet_train(
     out: str = "runs/train",    # folder for all that comes out
 ):
     "Train a detector on your own photos"
+    from centernet_nb.trainer import Job, train_own
     began, said, out = seconds_since_start(), dict(locals()), Path(out)
     given = {f.name: said[f.name] for f in fields(Recipe)
              if said.get(f.name) is not None}
@@ -160,6 +157,7 @@ def centernet_eval(
     batch_size: int = 8,        # pictures at a time
 ):
     "COCO's average precision of a model, a row a class"
+    from centernet_nb.data import CocoObjects
     from centernet_nb.evaluate import evaluate
     net = load_model(model)
     names, size = net.labels.get("names"), size or net.labels.get("size") or 512
@@ -200,9 +198,10 @@ def look_at_all(
     for n, (path, name) in enumerate(zip(paths, output_names(paths)), 1):
         try:
             if path.suffix.lower() in VIDEOS:
+                from centernet_nb.video import watch
                 words = f"{watch(net, path, out/name, *how)} frames"
             else:
-                found[path] = look_at(net, path, out/f"{name}_boxes.png", *how)
+                found[path] = look_at(net, path, out/f"{name}_boxes.jpg", *how)
                 words = f"{len(found[path])} objects"
         except DataError as e:
             bad.append(path)
@@ -214,7 +213,7 @@ def look_at(net, path, out, *how):
     "The objects in one picture, which is written with its boxes to `out`"
     image = as_image(path)
     objects = detect(net, image, *how)
-    draw_objects(image, objects, class_names(net)).save(out)
+    draw_objects(image, objects, class_names(net)).save(out, quality=90)
     return objects
 
 def for_coco(
@@ -296,14 +295,3 @@ def centernet_export(
     except ImportError as e: raise DataError(str(e)) from None
     print(f"{out}: pictures [batch, 3, height, width], sides multiples of 32")
     return out
-
-# %% ../nbs/toolbox/commands.ipynb #cm00001e
-def centernet_tinycoco(argv=None):
-    "Lesson 05's training, its parameters as options: what `make run` does"
-    from centernet_nb.tinycoco import train_tinycoco
-    return call_from_shell(train_tinycoco, argv, "centernet_tinycoco")
-
-def centernet_cocotext(argv=None):
-    "Lesson 06's training, its parameters as options"
-    from centernet_nb.cocotext import train_cocotext
-    return call_from_shell(train_cocotext, argv, "centernet_cocotext")

@@ -232,7 +232,7 @@ def test_two_inputs_of_one_name(photos):
     Image.open("photos/0.png").save("else/0.png")
     found = "photos/0.*", "else", "--model", "m.safetensors", "--out", "seen"
     assert shell(centernet_detect, *found) == 0
-    assert len(list(Path("seen").glob("*_boxes.png"))) == 3
+    assert len(list(Path("seen").glob("*_boxes.jpg"))) == 3
     assert len(json.loads(Path("seen/detections.json").read_text(encoding="utf-8"))) == 3
 
 
@@ -423,7 +423,7 @@ def test_tiff_is_called_unsupported(photos, capsys):
     assert shell(centernet_detect, "photos", "--model", "m.safetensors") == 1
     said = capsys.readouterr().err
     assert "0.tif is a TIFF file, which is not supported: save it as PNG" in said
-    assert len(list(Path("detections").glob("*_boxes.png"))) == 6  # the rest went on
+    assert len(list(Path("detections").glob("*_boxes.jpg"))) == 6  # the rest went on
     known = json.loads(Path("coco.json").read_text(encoding="utf-8"))
     known["images"][0]["file_name"] = "0.tif"
     write("tiff.json", known)
