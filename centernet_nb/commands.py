@@ -32,7 +32,6 @@ from .finetune import Recipe, going_on, read_settings
 from .formats import as_coco, layout_of, read_json
 from .network import load_model
 from .shell import UsageError, command, seconds_since_start
-from .video import watch
 
 # %% ../nbs/toolbox/commands.ipynb #cm000007
 def as_file(
@@ -199,6 +198,7 @@ def look_at_all(
     for n, (path, name) in enumerate(zip(paths, output_names(paths)), 1):
         try:
             if path.suffix.lower() in VIDEOS:
+                from centernet_nb.video import watch
                 words = f"{watch(net, path, out/name, *how)} frames"
             else:
                 found[path] = look_at(net, path, out/f"{name}_boxes.jpg", *how)

@@ -498,6 +498,8 @@ def test_a_network_with_names(photos):
         "a",
         "b",
     ]
+    with pytest.raises(ValueError, match="2 names for c_classes=5"):
+        CenterNet(False, dict(c_classes=5), names=NAMES)
     photo, path = Image.open("photos/0.png"), "photos/0.png"
     array, want = np.asarray(photo), detect(net, "photos/0.png", min_confidence=0.01)
     assert len(want)
