@@ -5,33 +5,38 @@ code is wrong?
     python benchmarks/mutants.py --module loss convert    of these alone
     python benchmarks/mutants.py --sample 20    twenty of them, the same each time (--seed for
                                                 others)
-    python benchmarks/mutants.py --report    what is known so far, module by module
+    python benchmarks/mutants.py --report    the numbers of the last round, module by module
     python benchmarks/mutants.py --module loss --list     name every mutant, run none
 
 A mutant is one exported cell with one change: a comparison turned round, + for -, a constant
-off by one, min for max, a line dropped, … A notebook redefines what it exports, so first the
-change is made in the notebook's cell and the remaining cells are run against it, in a process
-forked where the cell would run. Who survives that meets the tests that name the module, run on
-a copy of the package with the change in it. Killed: something fails. Those who survive both,
-and differ in no way that matters, stand with the reason in `benchmarks/mutants.json`; all
-others are findings. Results are kept in runs/mutants as they come, and hold until the notebook
-or one of its tests changes. Figures are not drawn and timings not taken: a cell that only does
+off by one, min for max, a line dropped, … A notebook redefines what it exports, so the change
+is made in the notebook's cell and the cells after it are run against it, in a process forked
+where the cell would run. The other judges are the tests that name the module, run on a copy of
+the package with the change in it. The quickest judges first: a few seconds of the notebook,
+then the tests, then what the notebook has left. Unchanged, the module must pass each of them.
+Killed: something fails, or takes several times the processor time that it takes unchanged.
+Those who survive all, and differ in no way that matters, stand with the reason in
+`benchmarks/mutants.json`; all others are findings. An answer is kept in runs/mutants and holds
+until the judge who gave it changes; the numbers of modules that were judged whole stand in
+`benchmarks/killed.json`. Figures are not drawn and timings not taken: a cell that only does
 that proves nothing."""
 
 import argparse
 import ast
 import builtins
+import collections
 import contextlib
+import functools
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import random
 import re
 import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -43,17 +48,19 @@ from common import HERE, ROOT, RUNS, chosen, keep, kept
 
 REASONS = HERE / "mutants.json"
 DONE = RUNS / "mutants"
+NUMBERS = HERE / "killed.json"
 LEAST = 0.9  # of a module's mutants that must be killed
-SECONDS, TIMES = (
-    20,
-    2,
-)  # of processor time that a mutant may take, and times what the unchanged notebook takes
-CONTROL = "nothing"
+# of processor time that a mutant may take, and times what the unchanged module takes
+SECONDS, TIMES = 5, 4
+SOON = 3  # seconds of the notebook before the tests have their turn
+STUCK = 180  # seconds after which who does nothing at all is given up
+MEMORY = 4 * 2**30  # that a mutant may take beyond what is there
+CONTROL, NOTEBOOK = "nothing", "notebook"
 # of these modules the fixed sample of `make test` is drawn: the idea, and what lies behind it
 SAMPLED = "head loss convert network fastmaps fastloss modelfile".split()
 # tests of everything at once, or too slow to run for each mutant
 NOT_FOR_MUTANTS = re.compile(
-    r"test_(site|quarto_lite|kills|costs|mutants|race|package|versions|written_commands)"
+    r"test_(site|course|quarto_lite|kills|costs|mutants|race|package|versions|written_commands)"
 )
 
 
@@ -265,13 +272,13 @@ def drop_unary(node):
 
 def mutants_of(source):
     "(line of the source, change, new source) of every mutant of a cell"
-    for n in range(len(spots(ast.parse(source)))):
-        tree = ast.parse(source)
-        node, how, _ = spots(tree)[n]
+    tree, lines = ast.parse(source), source.split("\n")
+    for node, how, _ in spots(tree):
         line = (getattr(node, how[1][0])[how[1][1]] if how[0] == "drop" else node).lineno
+        before = {k: list(v) if isinstance(v, list) else v for k, v in vars(node).items()}
         what = apply(node, how)
-        ast.fix_missing_locations(tree)
-        yield source.split("\n")[line - 1].strip(), what, ast.unparse(tree)
+        yield lines[line - 1].strip(), what, ast.unparse(ast.fix_missing_locations(tree))
+        vars(node).update(before)
 
 
 # Where it is run
@@ -392,17 +399,15 @@ def cells_of(path):
     return cells
 
 
+CLOCK = re.compile(
+    r"timeit|perf_counter|time\.time|process_time|benchmark|seconds\(|in_turns|times\["
+)
+
+
 def only_times(source):
     "Cells that take time to say how long something takes, and prove nothing"
     proves = any(w in source for w in ("assert", "test_", "def ", "Expected"))
-    return (
-        bool(
-            re.search(
-                r"timeit|perf_counter|time\.time|process_time|benchmark|seconds\(", source
-            )
-        )
-        and not proves
-    )
+    return bool(CLOCK.search(source)) and not proves
 
 
 def list_mutants(modules):
@@ -432,25 +437,56 @@ def name_of(m):
 
 
 def key_of(m):
-    return f"{m['id']} {m['nth']} {name_of(m)}"
+    return f"{name_of(m)} {short(m['source'].encode())}"
 
 
-def state_of(module):
-    "A short number that changes with the module's notebook, its tests or this file"
-    parts = [
-        repr(cells_of(notebooks()[module])).encode(),
-        *(p.read_bytes() for p in tests_of(module)),
-        Path(__file__).read_bytes(),
-    ]
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+def short(data):
+    "A short number that changes with `data`"
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+def judges_of(module):
+    "Who judges `module`, the notebook and test files → a number that changes when they change"
+    cells = repr(cells_of(notebooks()[module])).encode()
+    tests = {str(p.relative_to(ROOT)): short(p.read_bytes()) for p in tests_of(module)}
+    return {NOTEBOOK: short(cells), **tests}
+
+
+class Record:
+    "What is known of a module's mutants: mutant → judge → [the judge's number, answer]"
+
+    def __init__(self, module):
+        self.file, self.judges = DONE / f"{module}.json", judges_of(module)
+        self.answers = kept(self.file, {})
+
+    def of(self, m):
+        "The answers that hold: judge → None (survived) or what failed"
+        found = self.answers.get(key_of(m), {})
+        return {j: a for j, (number, a) in found.items() if self.judges.get(j) == number}
+
+    def add(self, m, judge, answer):
+        number = self.judges[judge]
+        self.answers.setdefault(key_of(m), {})[judge] = [number, answer]
+        keep(self.file, self.answers)
+
+    def fate(self, m):
+        "What killed it; None if all judges let it live; '' if it is not judged by all"
+        found = self.of(m)
+        return next(
+            filter(None, found.values()), None if len(found) == len(self.judges) else ""
+        )
 
 
 # First judge: the notebook
 
 
 def run(source, space):
-    "A cell, as a notebook runs it"
-    exec(compile(source, "<cell>", "exec"), space)
+    "A cell, as a notebook runs it; on a busy machine only a clock may contradict"
+    try:
+        exec(compile(source, "<cell>", "exec"), space)
+    except AssertionError:
+        if not CLOCK.search(source):
+            raise
 
 
 def forked(work, seconds):
@@ -459,32 +495,51 @@ def forked(work, seconds):
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1,) * 2)
+        limit(seconds)
         for f in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), f)
         try:
             answer = work() or "survived"
         except BaseException as e:
             answer = f"{type(e).__name__}"
-        os.write(write, answer.encode()[:100])
+        os.write(write, answer.encode()[:200])
         os._exit(0)
     os.close(write)
-    return pid, read, time.monotonic() + 2 * seconds
+    return dict(pid=pid, read=read, seen=time.monotonic(), used=0.0)
+
+
+def limit(seconds):
+    "So much processor time, and memory, for this process from now on"
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1,) * 2)
+    if pages := used_by(os.getpid(), "statm", 0):
+        most = pages * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def used_by(pid, file, *fields):
+    "The sum of some fields of /proc/`pid`/`file`; 0 where there is no such file"
+    path = Path(f"/proc/{pid}/{file}")
+    words = path.read_text().rpartition(")")[2].split() if path.exists() else []
+    return sum(int(words[f]) for f in fields if words)
 
 
 def collect(job):
-    "What a process of `forked` answered; None while it is still busy"
-    pid, read, end = job
-    if not select.select([read], [], [], 0)[0] and time.monotonic() < end:
+    """What a process of `forked` answered; None while it is busy. A machine that is busy with
+    other things slows it, but only who does nothing at all is given up"""
+    now, used = time.monotonic(), used_by(job["pid"], "stat", 11, 12, 13, 14)
+    if used != job["used"]:
+        job.update(used=used, seen=now)
+    ready = select.select([job["read"]], [], [], 0)[0]
+    if not ready and now < job["seen"] + STUCK:
         return None
-    answer = os.read(read, 200).decode() if select.select([read], [], [], 0)[0] else ""
-    os.close(read)
+    answer = os.read(job["read"], 200).decode() if ready else ""
+    os.close(job["read"])
     if not answer:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+            os.kill(job["pid"], signal.SIGKILL)
+    os.waitpid(job["pid"], 0)
     return answer or "no answer in time, or a crash"
 
 
@@ -501,7 +556,7 @@ class Pool:
                     continue
                 self.jobs.remove((what, job))
                 self.report(what, answer)
-            time.sleep(0.005)
+            time.sleep(0.01)
 
     def start(self, what, work, seconds):
         self.wait(self.size - 1)
@@ -517,54 +572,105 @@ def fresh():
     )
 
 
-def by_notebook(module, mutants, parallel, report):
-    """Runs the notebook up to each mutant's cell, forks there, and calls `report(mutant,
-    killed by)`; CONTROL is the unchanged one"""
-    path = notebooks()[module]
-    os.chdir(path.parent)
-    if module != "draw":
-        without_figures()
-    cells, space = [s for _, s, _ in cells_of(path)], fresh()
-    pool, first, seconds = (
-        Pool(parallel, report),
-        min(m["cell"] for m in mutants),
-        SECONDS + 60,
-    )
+class Enough(BaseException):
+    "The control has run for as long as it should"
 
-    def rest(i, source, here):
-        """The changed cell and all after it; where a thread runs already, which no fork takes
-        along, those before it too"""
-        before = [] if here else cells[:i]
+
+class Notebook:
+    """The cells of a module's notebook, run up to each mutant's cell and there forked; `timed`
+    holds the seconds that each cell takes unchanged, once that is known"""
+
+    def __init__(self, module):
+        path = notebooks()[module]
+        self.cells, self.space = [s for _, s, _ in cells_of(path)], fresh()
+        self.times_file, self.timed = DONE / f"{module}.times.json", []
+        os.chdir(path.parent)
+        if module != "draw":
+            without_figures()
+
+    def todo(self, i, source):
+        """Where to run, and (number, source) of the changed cell and those after it; where a
+        thread runs already, which no fork takes along, those before it too"""
+        after = [(k, s) for k, s in enumerate(self.cells) if k > i and not only_times(s)]
+        if threading.active_count() == 1:
+            return self.space, [(i, source), *after]
+        return fresh(), [*enumerate(self.cells[:i]), (i, source), *after]
+
+    def rest(self, i, source, last):
+        "Work: the changed cell and those after it up to `last`; who fails is said"
+        own, todo = self.todo(i, source)
 
         def work():
-            own = space if here else fresh()
-            for k, s in enumerate(
-                [*before, source, *(s for s in cells[i + 1 :] if not only_times(s))]
-            ):
+            for k, s in todo:
                 try:
-                    run(s, own)
+                    if k <= last:
+                        run(s, own)
                 except BaseException as e:
-                    return f"cell {k + i - len(before)} {type(e).__name__}"
+                    return f"cell {k} {type(e).__name__}"
 
         return work
 
-    begin = time.process_time()
-    for i, source in enumerate(cells):
-        alone = threading.active_count() == 1
-        if i == first:  # unchanged it must survive, or kills would mean nothing
-            start = time.monotonic()
-            pool.start(CONTROL, rest(i, source, alone), 600)
-            pool.wait()
-            seconds = SECONDS + TIMES * (
-                time.monotonic() - start + time.process_time() - begin
-            )
-        for m in (m for m in mutants if m["cell"] == i):
-            pool.start(m, rest(i, m["source"], alone), seconds)
-        if i == max(m["cell"] for m in mutants):
+    def control(self, i, pool, far):
+        """The unchanged notebook from cell `i` to cell `far` and SOON seconds on, or to its
+        end if `far` is None: does it pass, and how long does it take?"""
+        own, todo = self.todo(i, self.cells[i])
+        times = [0.0] * len(self.cells)
+
+        def enough(*_):
+            raise Enough
+
+        def work():
+            signal.signal(signal.SIGVTALRM, enough)
+            for k, s in todo:
+                late = far is not None and k > far
+                if late and not signal.getitimer(signal.ITIMER_VIRTUAL)[0]:
+                    signal.setitimer(signal.ITIMER_VIRTUAL, SOON)
+                start = time.process_time()
+                try:
+                    run(s, own)
+                except Enough:
+                    times[k:] = [None] * len(times[k:])
+                    break
+                times[k] = time.process_time() - start
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            keep(self.times_file, times)
+
+        pool.start(CONTROL, work, 1800)
+        pool.wait()
+        self.timed = kept(self.times_file, times)
+
+    def last(self, i, soon):
+        "The last cell to be run after cell `i`: the very last one, or as far as SOON allows"
+        seconds = 0.0
+        for k, t in enumerate(self.timed[i:], i):
+            if t is None or soon and k > i and seconds + t > SOON:
+                return k - 1
+            seconds += t
+        return len(self.cells) - 1
+
+
+def by_notebook(module, mutants, parallel, report, soon):
+    """Runs the notebook, or as much of it as takes SOON, against each mutant; `report(mutant,
+    answer, whether it was the whole)`. CONTROL is the unchanged one"""
+    book, first, far = Notebook(module), *(f(m["cell"] for m in mutants) for f in (min, max))
+    pool = Pool(parallel, lambda m, answer: report(m, answer, whole))
+    for i, source in enumerate(book.cells):
+        if i == first:  # unchanged it must survive
+            whole = True
+            book.control(i, pool, far if soon else None)
+        here = [m for m in mutants if m["cell"] == i]
+        if here:
+            pool.wait()  # `whole` is of this cell
+            last = book.last(i, soon)
+            whole = last == len(book.cells) - 1
+            seconds = SECONDS + TIMES * sum(book.timed[i : last + 1])
+        for m in here:
+            pool.start(m, book.rest(i, m["source"], last), seconds)
+        if i == far:
             break
         if not only_times(source):
             with contextlib.redirect_stdout(io.StringIO()):
-                run(source, space)
+                run(source, book.space)
     pool.wait()
 
 
@@ -590,97 +696,145 @@ def changed_package(folder, m):
     path.write_text("".join(parts), encoding="utf-8")
 
 
-def by_tests(module, mutants, parallel, report):
-    """Runs the module's tests against each mutant, in a process forked where torch and pytest
-    are imported already"""
+class Quickest:
+    "For pytest: the quickest tests first; `failed` is the first that failed"
+
+    def __init__(self, seconds):
+        self.seconds, self.failed = seconds, None
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+
+
+def tested(m, file, seconds):
+    "The test in `file` that fails with mutant `m` in the package, if any does"
     import pytest
 
-    files = [str(p) for p in tests_of(module)]
-    if not files:
-        return
+    plugin = Quickest(seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        changed_package(folder, m)
+        for name in [n for n in sys.modules if n.split(".")[0] == "centernet_nb"]:
+            del sys.modules[name]
+        sys.path.insert(0, folder)
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
+        how = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+        code = pytest.main([*how, file], plugins=[plugin])
+        import centernet_nb
+
+        if Path(centernet_nb.__file__).parent.parent != Path(folder):
+            return "another package was tested"
+        return (plugin.failed or f"{file} {code}") if code else None
+
+
+def by_tests(file, mutants, parallel, report):
+    """Runs a file of tests against each mutant, in a process forked where torch and pytest are
+    imported already"""
     os.chdir(ROOT)
+    took, pool = DONE / f"{Path(file).stem}.times.json", Pool(parallel, report)
 
-    def work(m):
-        def judge():
-            with tempfile.TemporaryDirectory() as folder:
-                changed_package(folder, m)
-                for name in [n for n in sys.modules if n.split(".")[0] == "centernet_nb"]:
-                    del sys.modules[name]
-                sys.path.insert(0, folder)
-                os.environ["PYTHONPATH"] = folder
-                code = pytest.main(
-                    ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *files]
-                )
-                import centernet_nb
+    def control():
+        start, seconds = time.process_time(), {}
+        if failed := tested(None, file, seconds):
+            return failed
+        keep(took, dict(all=time.process_time() - start, each=seconds))
 
-                if Path(centernet_nb.__file__).parent.parent != Path(folder):
-                    return "another package was tested"
-                return f"tests {code}" if code else None
-
-        return judge
-
-    pool, start = Pool(parallel, report), time.monotonic()
-    pool.start(CONTROL, work(None), 900)
+    took.unlink(missing_ok=True)
+    pool.start(CONTROL, control, 1800)
     pool.wait()
-    seconds = SECONDS + TIMES * (time.monotonic() - start)
+    times = kept(took, {})
     for m in mutants:
-        pool.start(m, work(m), seconds)
+        work = functools.partial(tested, m, file, times["each"])
+        pool.start(m, work, SECONDS + TIMES * times["all"])
     pool.wait()
 
 
 # The round
 
 
-def judge(module, mutants, parallel, stop=None):
-    "Both judges on `mutants` of one module; every answer is kept as it comes"
-    file, known = DONE / f"{module}.json", kept(REASONS, {})
-    record = kept(file, {})
-    if record.get("state") != state_of(module):
-        record = dict(state=state_of(module), answers={})
-    answers = record["answers"]
+def passed(module, m, answer):
+    "The module must pass unchanged, or kills would mean nothing"
+    if m == CONTROL and answer != "survived":
+        sys.exit(f"{module} fails without any change ({answer}): no mutant can be judged")
+    return m == CONTROL
+
+
+def ask_notebook(module, mutants, parallel, soon):
+    "The mutants that still live, shown to the notebook"
+    record = Record(module)
+
+    def report(m, answer, whole):
+        if passed(module, m, answer):
+            return
+        if answer != "survived" or whole:
+            record.add(m, NOTEBOOK, None if answer == "survived" else answer)
+
+    alive = [m for m in mutants if not record.fate(m) and NOTEBOOK not in record.of(m)]
+    if alive:
+        by_notebook(module, alive, parallel, report, soon)
+
+
+def ask_tests(module, mutants, parallel):
+    "The mutants that still live, shown to the tests that have not seen them"
+    record = Record(module)
 
     def report(m, answer):
-        if m == CONTROL:
-            if answer != "survived":
-                sys.exit(
-                    f"{module} fails without any change ({answer}): no mutant can be judged"
-                )
-            return
-        answers[key_of(m)] = answer
-        keep(file, record)
+        if not passed(f"{module}, {file}", m, answer):
+            record.add(m, file, None if answer == "survived" else answer)
 
-    new = [m for m in mutants if key_of(m) not in answers and name_of(m) not in known]
-    if new:
-        by_notebook(module, new, parallel, report)
-    left = [m for m in mutants if answers.get(key_of(m)) == "survived"]
+    for file in quickest_first(module):
+        alive = [m for m in mutants if not record.fate(m) and file not in record.of(m)]
+        if alive:
+            by_tests(file, alive, parallel, report)
 
-    def second(m, answer):
-        report(m, "survived both" if answer == "survived" and m != CONTROL else answer)
 
-    if left:
-        by_tests(module, left, parallel, second)
+def quickest_first(module):
+    "The module's test files: its own, then by the seconds they last took, as far as known"
+
+    def seconds(file):
+        return kept(DONE / f"{Path(file).stem}.times.json", dict(all=60))["all"]
+
+    files = [j for j in judges_of(module) if j != NOTEBOOK]
+    return sorted(files, key=lambda f: (Path(f).stem != f"test_{module}", seconds(f)))
+
+
+def judge(module, mutants, parallel):
+    "All judges on `mutants` of one module, the quick ones first"
+    known = kept(REASONS, {})  # by line and change, which two mutants may share
+    unknown = [m for m in mutants if name_of(m) not in known]
+    return (
+        apart(ask_notebook, module, mutants, parallel, True)
+        and apart(ask_tests, module, unknown, parallel)
+        and apart(ask_notebook, module, unknown, parallel, False)
+    )
+
+
+def apart(work, *args):
+    """Does `work(*args)` in a process of its own (a notebook changes its folder, figures are
+    switched off); whether that ended well"""
+    process = multiprocessing.get_context("fork").Process(target=work, args=args)
+    process.start()
+    process.join()
+    return not process.exitcode
 
 
 def summary(mutants):
     "Module → (mutants judged, killed, survivors with a reason, survivors without)"
     known, found = kept(REASONS, {}), {}
-    records = {
-        module: kept(DONE / f"{module}.json", {}) for module in {m["module"] for m in mutants}
-    }
+    records = {module: Record(module) for module in {m["module"] for m in mutants}}
     for m in mutants:
-        answers, row = (
-            records[m["module"]].get("answers", {}),
-            found.setdefault(m["module"], dict(judged=0, killed=0, known=0, new=[])),
-        )
-        answer = "survived" if name_of(m) in known else answers.get(key_of(m))
-        if not answer:
-            continue
-        row["judged"] += 1
-        if not answer.startswith("survived"):
-            row["killed"] += 1
-        elif name_of(m) in known:
-            row["known"] += 1
-        else:
+        new = dict(judged=0, killed=0, known=0, new=[], mutants=0)
+        row, fate = found.setdefault(m["module"], new), records[m["module"]].fate(m)
+        row["mutants"] += 1
+        reason = name_of(m) in known
+        row["judged"] += reason or fate != ""
+        row["killed"] += bool(fate)
+        row["known"] += reason and not fate
+        if fate is None and not reason:
             row["new"].append(name_of(m))
     return {module: row for module, row in found.items() if row["judged"]}
 
@@ -710,7 +864,40 @@ def said(rows, least):
     return not few
 
 
-def main():
+def note(rows):
+    "Keeps the numbers of modules that were judged whole, with what their judges were then"
+    table = kept(NUMBERS, {})
+    for module, r in rows.items():
+        if r["judged"] == r["mutants"]:
+            row = {k: r[k] for k in ("mutants", "killed", "known")}
+            table[module] = row | dict(new=len(r["new"]), judges=state_of(module))
+    keep(NUMBERS, dict(sorted(table.items())))
+
+
+def state_of(module):
+    "A short number that changes with the module's notebook or its tests"
+    return short(repr(judges_of(module)).encode())
+
+
+def report(modules):
+    "Prints `killed.json`, module by module; whether nine in ten of each were killed"
+    table, well = kept(NUMBERS, {}), True
+    for module in modules:
+        if module not in table:
+            print(f"{module}: not judged")
+            continue
+        r = table[module]
+        changed = ", changed since" if r["judges"] != state_of(module) else ""
+        print(
+            f"{module}: {r['killed']} of {r['mutants']} killed "
+            f"({r['killed'] / r['mutants']:.1%}), {r['known']} live with a reason, "
+            f"{r['new']} without{changed}"
+        )
+        well = well and r["killed"] >= LEAST * r["mutants"]
+    return well
+
+
+def options():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -733,31 +920,30 @@ def main():
     parser.add_argument(
         "--parallel", type=int, default=max(1, os.cpu_count() or 2), help="processes at a time"
     )
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    modules = chosen(
-        args.module or [m for m in SAMPLED if args.sample and m in notebooks()],
-        notebooks(),
-        "module",
-    )
-    mutants = list_mutants(modules)
-    if args.list:
-        return print("\n".join(map(name_of, mutants)), f"\n{len(mutants)} mutants")
+    return parser.parse_args()
+
+
+def sampled(mutants, args):
+    "Those of `mutants` that the options ask for"
+    draw = random.Random(args.seed).sample
     if args.sample and args.sample < len(mutants):
-        mutants = random.Random(args.seed).sample(mutants, args.sample)
+        mutants = draw(mutants, args.sample)
     if args.each:
-        own = [[m for m in mutants if m["module"] == module] for module in modules]
-        mutants = [
-            m
-            for ms in own
-            for m in random.Random(args.seed).sample(ms, min(args.each, len(ms)))
-        ]
-    if args.one:
-        return one(args.one, [m for m in mutants if m["module"] == args.one], args.parallel)
-    if args.report:
-        sys.exit(not said(summary(mutants), LEAST))
+        own = collections.defaultdict(list)
+        for m in mutants:
+            own[m["module"]].append(m)
+        draw = random.Random(args.seed).sample
+        mutants = [m for ms in own.values() for m in draw(ms, min(args.each, len(ms)))]
+    return mutants
+
+
+def each_module(mutants, args):
+    "Judges module after module; those that could not be judged"
     begin, failed = time.monotonic(), []
-    for module in dict.fromkeys(m["module"] for m in mutants):
+    of = collections.defaultdict(list)
+    for m in mutants:
+        of[m["module"]].append(m)
+    for module, ms in of.items():
         if time.monotonic() - begin > 60 * args.minutes:
             print(
                 f"{args.minutes:.0f} minutes are over; called again it goes on with {module}"
@@ -765,36 +951,48 @@ def main():
             break
         if args.again:
             (DONE / f"{module}.json").unlink(missing_ok=True)
-        start = (
-            time.monotonic()
-        )  # a process of its own: a notebook changes its folder, and figures are switched off
-        done = subprocess.run(
-            [sys.executable, __file__, *sys.argv[1:], "--one", module], cwd=ROOT
-        )
-        if done.returncode:
+        start = time.monotonic()
+        if not judge(module, ms, args.parallel):
             failed.append(module)
         print(f"  {module}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    # of a small sample one or two may live; of a whole module a tenth
-    well = said(summary(mutants), LEAST if not args.sample else 0)
-    few = args.sample and sum(len(r["new"]) for r in summary(mutants).values()) > max(
-        2, 0.1 * args.sample
+    return failed
+
+
+def main():
+    args = options()
+    modules = chosen(
+        args.module or [m for m in SAMPLED if args.sample and m in notebooks()],
+        notebooks(),
+        "module",
     )
+    if args.report:
+        sys.exit(not report(modules))
+    mutants = list_mutants(modules)
+    if args.list:
+        return print("\n".join(map(name_of, mutants)), f"\n{len(mutants)} mutants")
+    mutants = sampled(mutants, args)
+    prepare()
+    failed = each_module(mutants, args)
+    rows = summary(mutants)
+    if not (args.sample or args.each):
+        note(rows)
+    # of a small sample one or two may live; of a whole module a tenth
+    well = said(rows, LEAST if not args.sample else 0)
+    few = args.sample and sum(len(r["new"]) for r in rows.values()) > max(2, 0.1 * args.sample)
     if failed:
         print("could not be judged: " + ", ".join(failed))
     sys.exit(bool(failed or few or not well))
 
 
-def one(module, mutants, parallel):
-    "One module, in a process of its own"
+def prepare():
+    "What every judge needs is imported once, before the first process is forked"
     os.environ.setdefault("MPLBACKEND", "agg")
     warnings.simplefilter("ignore")
+    import pytest  # noqa: F401
     import torch
 
-    torch.set_num_threads(
-        1
-    )  # before the first parallel work: forked processes must not meet threads
+    torch.set_num_threads(1)  # forked processes must not meet threads
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    judge(module, mutants, parallel)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ FCOS from the same trunk, each with the same CPU-minutes.
     python benchmarks/own_sets.py runs/own/sets      makes the sets (ICDAR 2015 for some)
     python benchmarks/own.py --trunk TRUNK           every set, contestant and seed
     python benchmarks/own.py --trunk TRUNK --sets tiny huge --minutes 3 --seeds 0
+    python benchmarks/own.py --table                 the table of the runs there are
 
 One core each, and a CPU-minute is a minute of that core, loading included. FCOS runs at three
-learning rates, of which the best counts, at the side that our rule chose. What is done already
-is not done again; results stand in benchmarks/own.json. The table at the end is printed from
-that file alone."""
+learning rates, of which the best counts, at the side that our rule chose. A run is kept in
+benchmarks/own.json as it ends, and only what is missing there is run: seed after seed, so that
+all sets have one before any has two. Several may run side by side, each on sets of its own.
+The table is printed from that file alone."""
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -100,21 +103,35 @@ def start(trunk, kind, who, seed, minutes, size):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def median(rows, who):
+    "AP50 over the seeds; NaN without a run"
+    found = [r["ap50"] for r in rows if r["who"] == who]
+    return statistics.median(found) if found else float("nan")
+
+
+def target(fcos):
+    "What ours must reach beside FCOS: one and a half times it, or 0.15 more, at most 0.95"
+    return min(1.5 * fcos, fcos + 0.15, 0.95)
+
+
 def table(rows):
     "A line a set: the median over the seeds of each contestant, the best rate of FCOS"
-    lines = ["set            minutes  seeds     ours      old     FCOS"]
+    lines = ["set            minutes seeds   ours    old   FCOS target   won"]
+    scores = {}
     for kind, minutes in dict.fromkeys((r["kind"], r["asked"]) for r in rows):
         here = [r for r in rows if (r["kind"], r["asked"]) == (kind, minutes)]
-
-        def of(who):
-            found = [r["ap50"] for r in here if r["who"] == who]
-            return statistics.median(found) if found else float("nan")
-
-        rates = [v for v in (of(f"fcos{rate:g}") for rate in RATES) if v == v]
-        best = max(rates, default=float("nan"))
+        ours, old = median(here, "ours"), median(here, "old")
+        rates = [v for v in (median(here, f"fcos{rate:g}") for rate in RATES) if v == v]
+        fcos = max(rates, default=float("nan"))
         seeds = len({r["seed"] for r in here})
-        scores = "".join(f"{v:9.3f}" for v in (of("ours"), of("old"), best))
-        lines.append(f"{kind:14} {minutes:7g} {seeds:6}{scores}")
+        values = "".join(f"{v:7.3f}" for v in (ours, old, fcos, target(fcos)))
+        won = "yes" if ours > old and ours >= target(fcos) else "no"
+        lines.append(f"{kind:14} {minutes:7g} {seeds:5}{values}{won:>6}")
+        scores[kind] = ours
+    if ours := {k: v for k, v in scores.items() if v == v}:
+        worst = min(ours, key=ours.get)
+        mean = statistics.mean(ours.values())
+        lines.append(f"mean of ours {mean:.3f}; the worst set is {worst}, {ours[worst]:.3f}")
     return "\n".join(lines)
 
 
@@ -125,26 +142,34 @@ def main():
     parser.add_argument("--who", nargs="*", default=[], help="ours, old, fcos0.01, …")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--table", action="store_true", help="only print what is kept")
     parser.add_argument("--run", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.run:
         return run(args)
+    if not args.table:
+        if not args.trunk:
+            parser.error("--trunk: which weights do all start from?")
+        run_missing(args)
+    print(table(kept(RESULTS, [])))
+
+
+def run_missing(args):
+    "Every run that is asked for and not kept yet"
     there = [p.name for p in sorted(SETS.iterdir())] if SETS.is_dir() else []
+    if not there:
+        raise SystemExit(f"no sets: python benchmarks/own_sets.py {SETS}")
     everyone = ["ours", "old", *(f"fcos{rate:g}" for rate in RATES)]
-    rows = kept(RESULTS, [])
-    for kind in chosen(args.sets, there, "set"):
-        for seed in args.seeds:
-            for who in chosen(args.who, everyone, "contestant"):
-                key = dict(kind=kind, who=who, seed=seed, asked=args.minutes)
-                mine = [r for r in rows if r["kind"] == kind and r["who"] == "ours"]
-                if any(key.items() <= r.items() for r in rows):
-                    continue
-                size = mine[-1]["size"] if mine else 320
-                row = start(args.trunk, kind, who, seed, args.minutes, size)
-                rows.append(key | row)
-                keep(RESULTS, rows)
-                print(f"{kind} {who} seed {seed}: AP50 {row['ap50']:.3f}", flush=True)
-    print(table(rows))
+    kinds, whos = chosen(args.sets, there, "set"), chosen(args.who, everyone, "contestant")
+    for seed, kind, who in itertools.product(args.seeds, kinds, whos):
+        key = dict(kind=kind, who=who, seed=seed, asked=args.minutes)
+        rows = kept(RESULTS, [])
+        if any(key.items() <= r.items() for r in rows):
+            continue
+        sizes = [r["size"] for r in rows if (r["kind"], r["who"]) == (kind, "ours")]
+        row = start(args.trunk, kind, who, seed, args.minutes, sizes[-1] if sizes else 320)
+        keep(RESULTS, kept(RESULTS, []) + [key | row])  # read anew: others may run beside
+        print(f"{kind} {who} seed {seed}: AP50 {row['ap50']:.3f}", flush=True)
 
 
 if __name__ == "__main__":

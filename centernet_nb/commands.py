@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['as_file', 'recipe_for', 'check_together', 'check_device', 'check_size', 'centernet_train', 'centernet_eval',
-           'threshold_of', 'files_of', 'look_at_all', 'for_coco', 'centernet_detect', 'write_json', 'centernet_export',
-           'centernet_tinycoco', 'centernet_cocotext']
+           'threshold_of', 'files_of', 'look_at_all', 'look_at', 'for_coco', 'centernet_detect', 'write_json',
+           'centernet_export']
 
 # %% ../nbs/toolbox/commands.ipynb #cm000004
 import json
@@ -17,8 +17,8 @@ import torch
 from .checkpoint import write_atomically
 from .checks import DataError
 from .coco import read_coco
-from .data import CocoObjects
 from centernet_nb.detect import (
+    VIDEOS,
     as_coco_results,
     as_image,
     as_records,
@@ -32,8 +32,8 @@ from centernet_nb.detect import (
 from .finetune import Recipe, going_on, read_settings
 from .formats import as_coco, layout_of, read_json
 from .network import load_model
-from .shell import UsageError, call_from_shell, command, seconds_since_start
-from .trainer import Job, train_own
+from .shell import UsageError, command, seconds_since_start
+from .video import watch
 
 # %% ../nbs/toolbox/commands.ipynb #cm000007
 def as_file(
@@ -136,6 +136,7 @@ def centernet_train(
     out: str = "runs/train",    # folder for all that comes out
 ):
     "Train a detector on your own photos"
+    from centernet_nb.trainer import Job, train_own
     began, said, out = seconds_since_start(), dict(locals()), Path(out)
     given = {f.name: said[f.name] for f in fields(Recipe)
              if said.get(f.name) is not None}
@@ -165,6 +166,7 @@ def centernet_eval(
     batch_size: int = 8,        # pictures at a time
 ):
     "COCO's average precision of a model, a row a class"
+    from centernet_nb.data import CocoObjects
     from centernet_nb.evaluate import evaluate
     net = load_model(model)
     names, size = net.labels.get("names"), size or net.labels.get("size") or 512
@@ -201,28 +203,36 @@ def files_of(
     "What the command line means; `UsageError` for what is no pattern"
     try: paths = inputs_of(pictures)
     except (ValueError, NotImplementedError) as e: raise UsageError(f"pictures: {e}") from None
-    if not paths: raise DataError(f"no picture in {' '.join(map(str, pictures))}")
+    if not paths: raise DataError(f"no picture or video in {' '.join(map(str, pictures))}")
     return paths
 
 def look_at_all(
     net,
-    paths,     # of the pictures
-    out,       # folder for the pictures with boxes
+    paths,     # of the pictures and videos
+    out,       # folder for what they look like with boxes
     *how,      # size, threshold and number of objects, as for `detect`
 )->tuple: # {path: objects}, what could not be looked at
-    "Detect in each picture; a bad one is reported and the rest goes on"
-    found, bad, names = {}, [], class_names(net)
+    "Detect in each picture and video; a bad one is reported and the rest goes on"
+    found, bad = {}, []
     for n, (path, name) in enumerate(zip(paths, output_names(paths)), 1):
         try:
-            image = as_image(path)
-            objects = found[path] = detect(net, image, *how)
-            draw_objects(image, objects, names).save(out/f"{name}_boxes.png")
-            words = f"{len(objects)} objects"
+            if path.suffix.lower() in VIDEOS:
+                words = f"{watch(net, path, out/name, *how)} frames"
+            else:
+                found[path] = look_at(net, path, out/f"{name}_boxes.jpg", *how)
+                words = f"{len(found[path])} objects"
         except DataError as e:
             bad.append(path)
             words = str(e)
         print(f"{n} of {len(paths)}, {path}: {words}", file=sys.stderr, flush=True)
     return found, bad
+
+def look_at(net, path, out, *how):
+    "The objects in one picture, which is written with its boxes to `out`"
+    image = as_image(path)
+    objects = detect(net, image, *how)
+    draw_objects(image, objects, class_names(net)).save(out, quality=90)
+    return objects
 
 def for_coco(
     found,  # {path: objects}
@@ -243,7 +253,7 @@ def for_coco(
 # %% ../nbs/toolbox/commands.ipynb #cm000016
 @command
 def centernet_detect(
-    pictures: list[str],        # files, folders, and patterns such as "photos/*.jpg"
+    pictures: list[str],        # photos, videos, folders, and patterns such as "a/*.jpg"
     model: str = "text",        # a file of centernet_train, or a model of the package
     threshold: list[str] = None, # least confidence: 0.4, or cat=0.5 dog=0.3 (the model's own)
     size: list[int] = None,     # longer side the network sees, or H W (the model's own)
@@ -257,7 +267,9 @@ def centernet_detect(
     The JSON, which also lies in OUT/detections.json:
       {"photo.jpg": [{"name": "cat", "confidence": 0.93, "box": [x, y, width, height]}, …]}
     x and y are the box's top left corner in pixels of the photo; the best object comes first.
-    Pictures that cannot be read are said on standard error; the exit status is then 1."""
+    Of a video OUT/NAME_boxes.mp4 is written, and OUT/NAME_frames.jsonl with a line a frame:
+      {"frame": 0, "seconds": 0.0, "objects": […]}
+    What cannot be read is said on standard error; the exit status is then 1."""
     net, out = load_model(model), Path(out)
     if device:
         check_device(device)
@@ -276,7 +288,7 @@ def centernet_detect(
     write_json(records, out/"detections.json")
     if coco: write_json(for_coco(found, coco, names), out/"coco_results.json")
     print(json.dumps(records, indent=1, ensure_ascii=False))
-    if bad: raise DataError(f"{len(bad)} of {len(paths)} pictures could not be used")
+    if bad: raise DataError(f"{len(bad)} of {len(paths)} files could not be used")
 
 def write_json(value, path):
     "Write plain values as JSON, whole or not at all"
@@ -295,18 +307,8 @@ def centernet_export(
     if not 0 <= floor <= 1: raise UsageError(f"--floor {floor}: must lie between 0 and 1")
     net = load_model(model)
     out = Path(out) if out else Path(model).with_suffix(".onnx")
+    out.parent.mkdir(parents=True, exist_ok=True)
     try: export_onnx(net, out, floor=floor)
     except ImportError as e: raise DataError(str(e)) from None
     print(f"{out}: pictures [batch, 3, height, width], sides multiples of 32")
     return out
-
-# %% ../nbs/toolbox/commands.ipynb #cm00001e
-def centernet_tinycoco(argv=None):
-    "Lesson 05's training, its parameters as options: what `make run` does"
-    from centernet_nb.tinycoco import train_tinycoco
-    return call_from_shell(train_tinycoco, argv, "centernet_tinycoco")
-
-def centernet_cocotext(argv=None):
-    "Lesson 06's training, its parameters as options"
-    from centernet_nb.cocotext import train_cocotext
-    return call_from_shell(train_cocotext, argv, "centernet_cocotext")

@@ -47,6 +47,7 @@ def choose_size(
     size = min(wanted, possible[-1])
     why = f"the smallest tenth of the objects is {tenth*256:.0f} px at 256"
     if size < wanted: why += f"; {wanted} would leave {steps(wanted)} steps"
+    elif per_256: why += f"; there is time for {steps(size)} steps"
     return size, f"{why}; training at {size}"
 
 # %% ../nbs/toolbox/finetune.ipynb #ft000010

@@ -62,8 +62,11 @@ class CenterNet(nn.Module):
         nms_kwargs={}, # for `PointsNonMaxSuppression`
         points_to_objects_kwargs={}, # for `PointsToObjects`: `objects_per_image`, …
         backbone_kwargs={}, # for `ResnetBackbone`: `depth`, `stages`, `skips`, …
+        names=None, # of the classes, kept in `labels` and in its file; they say how many
     ):
         super().__init__()
+        self.labels = {} if names is None else dict(names=list(map(str, names)))
+        if names is not None: head_kwargs = {"c_classes": len(names), **head_kwargs}
         self.backbone = ResnetBackbone(pretrained=pretrained, **backbone_kwargs)
         channels = {"k_in_channels": self.backbone.out_channels}
         self.head = CenterNetHead(**{**channels, **head_kwargs})
@@ -73,6 +76,13 @@ class CenterNet(nn.Module):
         self.config = copy.deepcopy(dict(
             pretrained=False, head_kwargs=head_kwargs, backbone_kwargs=backbone_kwargs,
             nms_kwargs=nms_kwargs, points_to_objects_kwargs=points_to_objects_kwargs))
+        if names is not None and len(names) != self.num_classes:
+            raise ValueError(f"{len(names)} names for c_classes={self.num_classes}")
+
+    def _repr_pretty_(self, p, cycle):
+        "One line in a notebook; `print(net)` has all layers"
+        m = sum(v.numel() for v in self.parameters())/1e6
+        p.text(f"CenterNet: {self.num_classes} classes, {m:.1f} million parameters")
 
 # %% ../nbs/04_nms.ipynb #e521fe63
 @patch

@@ -149,7 +149,7 @@ def train_tinycoco(
     net, loss = network_and_loss(kind, len(dataset.names), depth)
     print(f"{what}: {settings['steps']} steps of {settings['batch_size']} pictures")
     net = train(dataset, net=net, criterion=loss, checkpoint=out / "run.pth",
-                resume=not again, **settings)
+                resume=not again, live_plot=False, **settings)
     net.result = evaluate(net, valid)
     report(net, net.result, valid, out, what)
     return net

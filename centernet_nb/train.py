@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 from .batches import seeded
 from .checkpoint import load_tensors, save_tensors
 from .checks import CheckpointError, DataError, moved
-from .history import Bar, Every, History, beside, live_figure
+from .data import as_objects
+from .history import Bar, Every, History, beside, in_notebook, live_figure
 from .loss import CenterNetLoss
 from .network import CenterNet
 from .run import Rows, Run, Settings
@@ -158,11 +159,12 @@ def report(run, keeper, interrupted=False):
     print(f"interrupted after step {run.done} of {run.steps}; {kept}", file=sys.stderr)
 
 # %% ../nbs/toolbox/train.ipynb #5d00c664
-def go(run, keeper, history, workers=0, progress=True, **kwargs):
+def go(run, keeper, history, workers=0, progress=True, live_plot=None, **kwargs):
     "Continue where `keeper` stands, to the end; returns the trained network"
     quiet = not progress or run.rank > 0
     bar = Bar(total=run.steps, initial=run.done, disable=quiet, mininterval=.5, leave=True)
-    after = After(run, keeper, history, bar, **kwargs)
+    if live_plot is None: live_plot = not quiet and in_notebook()
+    after = After(run, keeper, history, bar, live_plot=live_plot, **kwargs)
     history.resume(run.done)
     run.train_mode()
     try:
@@ -187,7 +189,7 @@ def _something_to_learn(dataset):
 def _parts(dataset, net, criterion):
     "Network and loss, new ones where none are given"
     _something_to_learn(dataset)
-    net = net or CenterNet(False, head_kwargs=dict(c_classes=len(dataset.names)))
+    net = net or CenterNet(False, names=dataset.names)
     return dict(net=net, criterion=criterion or CenterNetLoss(from_logits=True))
 
 def _history(run, file, checkpoint):
@@ -198,7 +200,7 @@ def _history(run, file, checkpoint):
 # %% ../nbs/toolbox/train.ipynb #2e4c7ee6
 @delegates(Settings)
 def train(
-    dataset,                # items (image, objects[, ignore]); `.names` are its classes
+    dataset,                # items (image, objects[, ignore]), `.names`; or see `as_objects`
     *, net=None,            # to train, in place; None: a random `CenterNet` for its classes
     criterion=None,         # loss; None: `CenterNetLoss(from_logits=True)`
     device=None,            # None: the GPU if there is one
@@ -211,11 +213,12 @@ def train(
     resume:bool=True,       # continue from `checkpoint` if it exists
     history=None,           # CSV file of all rows; None: beside the checkpoint, if any
     progress:bool=True,     # show a bar
-    live_plot:bool=False,   # draw the losses while they fall
+    live_plot:bool=None,    # draw the losses while they fall; None: beside a notebook's bar
     callback=None,          # called with each row of the history, and the `Run`
     **kwargs,               # the fields of `Settings`
 ):
     "Train; the network has `.history`, `.best`, `.skipped`. `CenterNetError`s stop it"
+    dataset, valid = (as_objects(d, net) for d in (dataset, valid))
     with seeded("weights", kwargs.get("seed", 0)):
         run = Run(dataset, settings=Settings(**kwargs), **_parts(dataset, net, criterion),
                   device=device, valid=valid, metric=metric)

@@ -4,7 +4,12 @@ import math
 import pytest
 import torch
 from centernet_nb.convert import ObjectsToPoints
-from centernet_nb.loss import CenterNetLoss, focal_from_logits, focal_from_probabilities
+from centernet_nb.loss import (
+    CenterNetLoss,
+    focal_from_logits,
+    focal_from_probabilities,
+    l1_at_centres,
+)
 
 
 def scene(B=2, C=3, h=12, w=16):
@@ -136,3 +141,28 @@ def test_inputs_that_cannot_be():
             few = objects * torch.tensor([1, 1, 1, 1, 0, 1.0])
             with pytest.raises(ValueError, match="target"):
                 CenterNetLoss(from_logits=True, obj_to_points=make)(points, few)
+
+
+def test_powers_are_the_papers():
+    "α = 2, β = 4 unless something else is asked for: p = 1/2 at Y = 1, 1/2 and 0"
+    y = torch.tensor([1, 0.5, 0]).view(1, 1, 1, 3)
+    expected = torch.tensor([math.log(2) * (1 / 4 + 1 / 64 + 1 / 4)])
+    torch.testing.assert_close(focal_from_logits(y * 0, y), expected)
+    torch.testing.assert_close(focal_from_probabilities(y * 0 + 0.5, y), expected)
+
+
+def test_centres_with_and_without_an_axis_of_channels():
+    predict, target = torch.arange(8.0).view(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
+    centre = torch.tensor([[[False, True], [True, False]]])
+    for given in (centre, centre[:, None], centre.float()):
+        assert l1_at_centres(predict, target, given).tolist() == [0 + 1 + 4 + 5]
+
+
+def test_shapes_that_cannot_be():
+    points, objects = scene()
+    loss = CenterNetLoss(from_logits=True)
+    for wrong in (points[0], points[:, :4], points[None]):
+        with pytest.raises(ValueError, match="points must be"):
+            loss(wrong, objects)
+    with pytest.raises(ValueError, match="1 pictures of objects"):
+        loss(points, objects[:1])

@@ -62,6 +62,37 @@ def test_reasons_are_of_three_kinds():
     assert reasons and all(why.startswith(kinds) for why in reasons.values())
 
 
+def test_every_reason_names_a_mutant():
+    names = {mutants.name_of(m) for m in mutants.list_mutants(mutants.notebooks())}
+    assert not set(mutants.kept(mutants.REASONS, {})) - names
+
+
+def test_an_answer_holds_until_its_judge_changes(tmp_path, monkeypatch):
+    judges = dict(notebook="1", tests="1")
+    monkeypatch.setattr(mutants, "DONE", tmp_path)
+    monkeypatch.setattr(mutants, "judges_of", lambda module: judges)
+    m = dict(module="x", line="a = 1", what="1 → 2", source="a = 2")
+    record = mutants.Record("x")
+    record.add(m, "notebook", None)
+    assert record.fate(m) == "", "the tests have not seen it"
+    record.add(m, "tests", "test_a")
+    assert mutants.Record("x").fate(m) == "test_a"
+    judges["tests"] = "2"
+    assert record.fate(m) == "", "these tests have not seen it"
+    record.add(m, "tests", None)
+    assert record.fate(m) is None
+    assert record.fate(m | dict(source="a = 3")) == "", "another mutant of the line"
+
+
+def test_a_busy_machine_kills_nobody():
+    "Where a clock is read an assert may fail, and only there; other errors stay errors"
+    slow = dict(seconds=lambda f: 9)
+    mutants.run("assert seconds(print) < 1", slow)
+    for source in ("assert 2 < 1", "assert seconds(print, 1) < 1"):
+        with pytest.raises((AssertionError, TypeError)):
+            mutants.run(source, slow)
+
+
 # whose pages run in a second or two; `make soak` draws from all modules, others each time
 QUICK = "boxes schedule history head"
 
