@@ -120,7 +120,8 @@ def _because(e):
     "What to say of an error"
     if isinstance(e, CenterNetError): return str(e)
     if not isinstance(e, OSError): return _unforeseen(e)
-    with suppress(OSError): _flush()
+    try: _flush()
+    except OSError as said: return str(said)
     return f"{e.filename}: {e.strerror}" if e.filename else str(e)
 
 def _unforeseen(e):
