@@ -20,7 +20,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 def machine():
     "The processor and torch, as far as they decide a ratio"
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [s.split(":")[1].strip() for s in lines if s.startswith("model name")]
     return f"{(names or [platform.machine()])[0]}, {DEVICE}, torch {torch.__version__}"
 

@@ -18,7 +18,7 @@ import threading
 import time
 import zipfile
 import zlib
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urljoin, urlsplit
@@ -99,45 +99,44 @@ class _Hopeless(Exception): "No second try would mend it; at a `ValueError` pooc
 
 def _length(headers, sure):
     "How long the body will be; None: not said, but we shall notice the end"
-    said = lambda name, default="": headers.get(name, default).lower()
-    length, chunked = said("Content-Length"), said("Transfer-Encoding")
-    if chunked not in ("", "chunked") or said("Content-Encoding", "identity") != "identity":
+    length, chunks = headers.get("Content-Length"), headers.get("Transfer-Encoding")
+    coding = headers.get("Content-Encoding", "identity")
+    if coding.lower() != "identity" or (chunks or "chunked").lower() != "chunked":
         raise _Hopeless("the server sends it encoded, though asked not to")
-    if not (length or chunked or sure):
+    if not (length or chunks or sure):
         raise _Hopeless("the server does not say how long it is, and no checksum is known")
     if length and not length.isdecimal(): raise _Hopeless(f"its length is said to be {length}")
     return int(length) if length else None
 
 # %% ../nbs/toolbox/fetch.ipynb #055c1f36
+def _wrong(file, verify):
+    "What is wrong with `file`, as far as `verify` can tell"
+    try: return "" if verify is None or verify(Path(file)) is not False else "it says no"
+    except Exception as e: return str(e) or type(e).__name__
+
 def _receive(url, file, pup, *, sure, size_limit, timeout, end, allow_http, verify):
     "One try to write what `url` names into `file`: pooch's downloader"
     from requests import RequestException as Again
     from urllib3.exceptions import HTTPError
     if (left := end - time.monotonic()) <= 0: raise _Hopeless("it took too long")
-    try: answer = _open(url, min(timeout, left), allow_http)
+    try: answer, got = _open(url, min(timeout, left), allow_http), 0
     except DownloadError as e: raise _Hopeless(e) from e        # led to where we do not go
     with answer, open(file, "wb") as f:
         if (code := answer.status_code) != 200:
             kind = Again if code in (408, 425, 429) or code >= 500 else _Hopeless
             raise kind(f"the server answered {code} {answer.reason}")
-        length, got = _length(answer.headers, sure), 0
+        length = _length(answer.headers, sure)
         try:
-            while (length or 0) <= size_limit and (piece := answer.raw.read1(1 << 16)):
-                got += f.write(piece)       # what has come, be it a single byte
-                if got > size_limit: break
+            while max(got, length or 0) <= size_limit and (new := answer.raw.read1(1 << 16)):
+                got += f.write(new)         # what has come, be it a single byte
                 if time.monotonic() > end: raise _Hopeless(f"too slow, {got:,} bytes came")
         except HTTPError as e: raise Again(f"the connection broke after {got:,} bytes") from e
-        if max(length or 0, got) > size_limit: raise _Hopeless(f"longer than {size_limit=:,}")
+        if max(got, length or 0) > size_limit: raise _Hopeless(f"longer than {size_limit=:,}")
         f.flush()
         os.fsync(f.fileno())                # before it has its name, its bytes are on the disk
-    if length not in (None, got): raise Again(f"{got:,} bytes came of {length:,}")
     os.chmod(file, 0o644)                   # temporary files are private, a cache is not
-    if not _passes(file, verify): raise Again("it did not pass the check")
-
-def _passes(file, verify):
-    "Is `file` what it should be, as far as `verify` can tell?"
-    try: return verify is None or verify(Path(file)) is not False
-    except Exception as e: raise ValueError(f"it did not pass the check: {e}") from e
+    if length not in (None, got): raise Again(f"{got:,} bytes came of {length:,}")
+    if why := _wrong(file, verify): raise Again(f"it did not pass the check: {why}")
 
 # %% ../nbs/toolbox/fetch.ipynb #abf43ea8
 def download(
@@ -160,14 +159,10 @@ def download(
     pup = pooch.Pooch(path=path.parent, base_url="", registry={path.name: known_hash},
                       urls={path.name: _check_url(url, allow_http)}, retry_if_failed=retries)
     try:
-        if path.is_file() and not _there(path, verify): path.unlink()
+        if path.is_file() and _wrong(path, verify): path.unlink()
         return Path(pup.fetch(path.name, downloader=receive))
     except (_Hopeless, ValueError, OSError) as e:
         raise DownloadError(f"{url} could not be fetched: {_reason(e)}") from e
-
-def _there(path, verify):
-    try: return _passes(path, verify)
-    except ValueError: return False
 
 def _reason(e):
     "A line on an error; urllib3's are nested"
@@ -175,19 +170,6 @@ def _reason(e):
     return " ".join(str(e).split()) or type(e).__name__
 
 # %% ../nbs/toolbox/fetch.ipynb #03c782b3
-def _failures(jobs, give_up, bar):
-    "(job, error) of those that fail; `give_up` of them in a row, and no other is begun"
-    in_a_row = 0
-    for job in as_completed(jobs):
-        late = DownloadError(f"not tried, after {give_up} failures in a row")
-        error = late if job.cancelled() else job.exception()
-        if error and not isinstance(error, DownloadError): raise error
-        in_a_row = in_a_row + 1 if error else 0
-        if error: yield job, error
-        if in_a_row == give_up:
-            for j in jobs: j.cancel()
-        bar.update()
-
 def download_many(
     pairs,          # (url, path) of each file
     workers=8,      # at a time
@@ -197,17 +179,22 @@ def download_many(
     **kwargs,       # for `download`
 ) -> list:          # (url, path, error) of those that failed
     "Fetch those of many files that are not there yet. One failure does not stop the others"
-    pairs = list(pairs)
-    def one(url, path):
+    in_a_row = 0
+    def failure(url, path):
+        nonlocal in_a_row
         check = verify and (lambda file: verify(file, path))
-        return download(url, path, verify=check, **kwargs)
+        try:
+            if in_a_row >= give_up: raise DownloadError(f"not tried, after {give_up} failures")
+            download(url, path, verify=check, **kwargs)
+        except DownloadError as e: error = e
+        else: error = None
+        in_a_row = in_a_row + 1 if error else 0
+        bar.update()
+        return error and (url, path, error)
+    pairs = list(pairs)
     bar = tqdm(total=len(pairs), unit="file", disable=not progress)
-    with ThreadPoolExecutor(workers) as pool, bar:
-        jobs = {pool.submit(one, *pair): pair for pair in pairs}
-        try: return [(*jobs[j], error) for j, error in _failures(jobs, give_up, bar)]
-        except BaseException:       # Ctrl-C: what is under way ends, what waits is dropped
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with bar, ThreadPoolExecutor(workers) as pool:      # Ctrl-C: what waits is not begun
+        return [failed for failed in pool.map(failure, *zip(*pairs)) if failed]
 
 # %% ../nbs/toolbox/fetch.ipynb #a63efb47
 def _safe(folder, name):

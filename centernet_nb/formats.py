@@ -71,14 +71,23 @@ def read_voc(
 # %% ../nbs/toolbox/formats.ipynb #fo000012
 NAME_FILES = "classes.txt", "obj.names", "labels.txt", "data.yaml", "dataset.yaml"
 
+def _text(path):
+    "What a text file holds"
+    try: return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path.name} is not in UTF-8 (PowerShell writes UTF-16): "
+                        "save it as UTF-8") from None
+
 def _yaml_names(text, name):
     "The `names` of a YOLO data.yaml: a list, or index: name"
     import yaml
-    try: names = (yaml.safe_load(text) or {}).get("names")
-    except (yaml.YAMLError, AttributeError): names = None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names:
+    try:
+        names = (yaml.safe_load(text) or {}).get("names")
+        if isinstance(names, dict): names = [names[i] for i in range(len(names))]
+    except (yaml.YAMLError, AttributeError, LookupError, ValueError, RecursionError):
+        names = None
+    plain = isinstance(names, list) and all(isinstance(n, str | int | float) for n in names)
+    if not (plain and names):       # lists in lists may repeat one another a billion times
         raise DataError(f"{name} lists no names: it needs a line such as names: [cat, dog]")
     return [str(n) for n in names]
 
@@ -89,7 +98,7 @@ def yolo_names(
     folder = Path(folder)
     for path in (f/name for f in (folder, folder.parent) for name in NAME_FILES):
         if not path.is_file(): continue
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text(path)
         if path.suffix == ".yaml": return _yaml_names(text, path.name), path
         names = [line.strip() for line in text.splitlines() if line.strip()]
         if names: return names, path
@@ -103,7 +112,7 @@ def read_yolo(
 )->list: # (class index, [x, y, width, height]) for each line
     "The boxes of one YOLO file, from shares of the picture to pixels"
     path, (w, h), rows = Path(path), size, []
-    for n, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for n, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip(): continue
         try: kind, cx, cy, bw, bh = (float(word) for word in line.split()[:5])
         except ValueError: kind = float("nan")
@@ -179,6 +188,8 @@ def read_json(
 ):
     "What a JSON file of UTF-8 holds, whatever the locale"
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is a folder, pipe or device: name a JSON file")
     try: return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as e: raise DataError(f"{path} cannot be read: {e.strerror}") from None
     except (ValueError, RecursionError) as e:

@@ -74,7 +74,7 @@ def weights_print(
 ) -> str:       # 16 hexadecimal digits
     "Fingerprint of weights that another machine's rounding doesn't change"
     def moments(v):
-        v = v.detach().double().flatten()
+        v = v.detach().cpu().double().flatten()     # Apple's GPUs have no doubles
         return [f"{x:.2e}" for x in (v.abs().mean().item(), v.square().mean().item())]
     return fingerprint({k: [list(v.shape), *moments(v)] if v.numel() else [list(v.shape)]
                         for k, v in state.items()})

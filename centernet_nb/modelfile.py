@@ -174,6 +174,7 @@ def save_model(
         check_labels(labels, net.num_classes)
         check_weights(tensors, own)
         about = json.dumps(about, sort_keys=True, ensure_ascii=False)
+        about = about.encode(errors="backslashreplace").decode()    # names that are no text
     except (CheckpointError, TypeError) as e:
         raise CheckpointError(f"{path.name} is not written: {e}") from None
     plain = torch.contiguous_format

@@ -39,9 +39,10 @@ def as_rgb(
     "`image` in RGB: 16-bit grey is scaled by its bit depth, what is transparent becomes white"
     if image.mode.startswith("I"): image = _from_16_bits(image)
     if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        if image.mode != "RGBA": image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)      # in place, since a picture can be large
+        return white
     return image if image.mode == "RGB" else image.convert("RGB")
 
 # %% ../nbs/toolbox/pictures.ipynb #feb43557

@@ -77,14 +77,19 @@ class Settings:
             if not fine: raise ValueError(f"{name}={getattr(self, name)!r}: it must be {rule}")
 
 # %% ../nbs/toolbox/run.ipynb #a8449371
+def _device_here():
+    "The GPU if there is one, NVIDIA's or Apple's, else the processor"
+    if torch.cuda.is_available(): return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1      # Apple's serves one process only
+    return "mps" if alone and torch.backends.mps.is_available() else "cpu"
+
 def join_processes(
-    device=None,    # None: the GPU if there is one
+    device=None,    # None: the GPU if there is one, Apple's too
 ) -> tuple:         # (rank, world, device)
     "This process's place among those `torchrun` started (0 of 1 without), and its device"
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    cuda = torch.cuda.is_available() if device is None else torch.device(device).type == "cuda"
-    if device is None: device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if cuda else "cpu"
-    device = torch.device(device)
+    device = torch.device(device or _device_here())
+    cuda = device.type == "cuda"
     if cuda: torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
@@ -198,7 +203,7 @@ class Run:
         lr = set_lr(self.optimizer, s.lr*factor)
         torch.manual_seed(key_seed("step", s.seed, self.done, self.rank))      # for dropout
         losses = self.forward_loss(batch)
-        if self.device.type == "cpu": self.check(losses, batch, lr)   # GPU: later
+        if self.device.type != "cuda": self.check(losses, batch, lr)  # CUDA: later
         self.scaler.scale(losses.sum()).backward()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), s.clip or math.inf)

@@ -14,6 +14,8 @@ import os
 import signal
 import sys
 import time
+import traceback
+from contextlib import suppress
 from functools import partial, wraps
 from importlib import import_module
 from importlib.util import find_spec
@@ -67,7 +69,7 @@ class _Ended(KeyboardInterrupt):
 def _end(signum, frame): raise _Ended
 
 def _say(text):
-    print(text, file=sys.stderr, flush=True)
+    print(" ".join(text.splitlines()), file=sys.stderr, flush=True)
 
 # %% ../nbs/toolbox/shell.ipynb #sh00000c
 def call_from_shell(
@@ -75,36 +77,60 @@ def call_from_shell(
     argv=None, # its arguments; None: those of this process
     name=None, # of the command; None: the function's
 )->int: # the exit status
-    "Call `f` with what the command line says; foreseen errors end in one line"
-    for stream in (sys.stdout, sys.stderr):   # a name that cannot be shown costs no file
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
+    "Call `f` with what the command line says; whatever goes wrong ends in one line"
+    _show_any_name()
     name = name or f.__name__
     parser = parser_of(f, name)
     args = vars(parser.parse_args(argv))
     before = signal.signal(signal.SIGTERM, _end)
     _from_shell.append(name)
-    try: f(**args)
+    try:
+        f(**args)
+        _flush()
     except UsageError as e:
         parser.print_usage(sys.stderr)
         _say(f"{name}: {e}")
         return 2
-    except CenterNetError as e: _say(f"{name}: {e}")
-    except OSError as e: _say(f"{name}: {_because(e)}")
     except Interrupted: return 130
     except KeyboardInterrupt as e:
         asked = isinstance(e, _Ended)
         _say(f"{name}: ended by {'SIGTERM' if asked else 'Ctrl-C'}")
         return 143 if asked else 130
+    except Exception as e: _say(f"{name}: {_because(e)}")
     else: return 0
     finally:
         _from_shell.pop()
         signal.signal(signal.SIGTERM, before)
     return 1
 
+def _show_any_name():
+    "A name that the terminal cannot show costs no file"
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
+
+def _flush():
+    "Standard output to its end: a closed pipe (`| head`) or a full disk says so here, once"
+    try:
+        if sys.stdout: sys.stdout.flush()
+    except OSError as e:
+        with suppress(OSError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"what it prints cannot be written: {e.strerror}") from None
+
 def _because(e):
-    "An OSError in one line; a closed pipe (such as `| head`) has nobody left to read it"
-    if isinstance(e, BrokenPipeError): sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    "What to say of an error"
+    if isinstance(e, CenterNetError): return str(e)
+    if not isinstance(e, OSError): return _unforeseen(e)
+    try: _flush()
+    except OSError as said: return str(said)
     return f"{e.filename}: {e.strerror}" if e.filename else str(e)
+
+def _unforeseen(e):
+    "An error that nobody thought of, in one line, and how to learn where it was raised"
+    if os.environ.get("CENTERNET_NB_TRACEBACK"): traceback.print_exc()
+    said, kind = (str(e).strip().splitlines() or [""])[0][:300], type(e).__name__
+    if isinstance(e, MemoryError) or "allocate memory" in said or "OutOfMemory" in kind:
+        return f"there is not enough memory ({said}): a smaller size or batch needs less"
+    return f"{kind}: {said} (CENTERNET_NB_TRACEBACK=1 shows where)"
 
 # %% ../nbs/toolbox/shell.ipynb #sh000013
 _from_shell = []        # not empty while a command runs

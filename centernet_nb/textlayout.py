@@ -23,6 +23,11 @@ from .pictures import open_image
 _NEEDED = dict(imgs=("file_name", "width", "height"), anns=("image_id",))
 _PLAIN = "id", "image_id", "set", "file_name", "class"       # text, whole numbers, or absent
 
+def _brief(v, n=60):
+    "`v` in a message: of what a stranger wrote, no more than `n` letters"
+    text = str(v)
+    return text if len(text) <= n else text[:n] + "…"
+
 def _whole(v): return isinstance(v, int) and not isinstance(v, bool)
 
 def _wrong_with(key, row):
@@ -34,7 +39,7 @@ def _wrong_with(key, row):
     bad += [f for f in _PLAIN
             if not (_whole(row.get(f)) or isinstance(row.get(f), str | None))]
     bad += [f for f in ("id", "image_id") if row.get(f, 0) is None]
-    return f"the {bad[0]} {str(row[bad[0]])[:60]}" if bad else None
+    return f"the {bad[0]} {_brief(row[bad[0]])}" if bad else None
 
 # %% ../nbs/deeper/textlayout.ipynb #3967e4f3
 def _check_layout(layout, name):
@@ -42,7 +47,8 @@ def _check_layout(layout, name):
     for key in _NEEDED:
         for k, row in layout[key].items():
             if wrong := _wrong_with(key, row):
-                raise DataError(f"{name}: {key}[{k!r}] has {wrong}; fetch it again")
+                raise DataError(f"{name}: {key}[{_brief(repr(k))}] has {wrong}; "
+                                "fetch it again")
     ids = Counter(str(i.get("id", k)) for k, i in layout["imgs"].items())
     if len(ids) < len(layout["imgs"]):
         raise DataError(f"{name}: two of its pictures share an id; fetch it again")
@@ -123,16 +129,18 @@ def _usable(layout, images, by, skip, name):
     for k, ann in layout["anns"].items():
         i = str(ann.get("image_id"))
         if i not in layout["imgs"]:
-            skip(f"annotation {k} is of picture {i}, which {name} does not list")
+            skip(f"annotation {_brief(k)} is of picture {_brief(i)}, which {name} does not "
+                 "list")
         if i not in images: continue
         image, kind = images[i], ann.get("class", CLASSES[0])
-        which = f"annotation {k}, of {image.get('file_name')}"
+        which = f"annotation {_brief(k)}, of {_brief(image.get('file_name'))}"
         try: found = _word(ann, which, (image["height"], image["width"]))
         except DataError as e:
             skip(str(e))
             continue
         if by == "text" or kind in CLASSES: yield ann, image, *found, kind
-        else: skip(f"annotation {k} has the class {kind!r}, not one of {CLASSES}")
+        else: skip(f"annotation {_brief(k)} has the class {_brief(repr(kind))}, not one of "
+                   f"{CLASSES}")
 
 # %% ../nbs/deeper/textlayout.ipynb #ff0f1567
 def _rows(found, names, min_area, legible_only):
@@ -193,7 +201,8 @@ def _wanted(layout, splits, n, name):
         for i in sorted(_chosen(layout, split, name).values(), key=by_id)[:n]:
             file = i["file_name"]
             if not isinstance(file, str) or Path(file).name != file:
-                raise DataError(f"{file!r} is no plain file name: {name} is refused")
+                raise DataError(f"{_brief(repr(file))} is no plain file name: {name} is "
+                                "refused")
             yield file, (i["height"], i["width"])
 
 # %% ../nbs/deeper/textlayout.ipynb #74f3af21
@@ -249,6 +258,7 @@ def get_cocotext(
     folder = Path(pictures) if pictures else root/"train2014"
     failed = fetch_pictures(file, folder, n, splits, url, **kwargs)
     if failed:
-        print(f"{len(failed)} pictures could not be had, the first is "
-              f"{failed[0][0]}: {failed[0][1]}")
+        some = "; ".join(f"{_brief(name)}: {_brief(e, 200)}" for name, e in failed[:3])
+        more = "; …" if len(failed) > 3 else ""
+        print(f"{len(failed)} pictures could not be had: {some}{more}")
     return file, folder, failed

@@ -119,7 +119,7 @@ def report(net, result, dataset, folder,
     folder, last, scores = Path(folder), net.history[-1], result.table(len(result.names) < 9)
     text = (f"{what}: {last['step']} steps in {last['seconds']:.0f} s\n\n{scores}\n\nmean "
             f"loss of each fifth: {' '.join(f'{f:.3g}' for f in loss_fifths(net.history))}\n")
-    (folder / "table.md").write_text(text)
+    (folder / "table.md").write_text(text, encoding="utf-8")
     save_figure(folder / "losses.png", show_losses(net.history, title=what))
     busiest = sorted(range(len(dataset)), key=lambda i: -len(dataset[i][1]))[:4]
     save_figure(folder / "detections.png", show_detections(net, dataset, busiest, size=4)[0])

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['LOOKS', 'REPORT', 'KeptObjects', 'unusable', 'Job', 'look_through', 'network_for', 'criterion_for', 'step_seconds',
            'look_seconds', 'plan_size', 'plan_steps', 'TimeUp', 'keep_model', 'Progress', 'run_training', 'finish',
-           'train_own']
+           'alone', 'train_own']
 
 # %% ../nbs/toolbox/trainer.ipynb #tr000004
 import copy
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 import torch
@@ -25,7 +26,7 @@ from .network import CenterNet, load_model
 from .pictures import Placement, open_image
 from .run import Run, Settings
 from .shell import Interrupted
-from .train import train
+from .train import only_one, train
 from .views import augmented
 
 # %% ../nbs/toolbox/trainer.ipynb #tr000007
@@ -338,17 +339,27 @@ def finish(
                    f"recall {best['recall']:.2f}; centernet_detect takes it from the model")
     return best | scores
 
+@contextmanager
+def alone(out):
+    "Within it no other process trains into the folder `out`: nor writes its settings there"
+    out.mkdir(parents=True, exist_ok=True)
+    try: lock = only_one(out/"settings.json")
+    except CheckpointError as e: raise CheckpointError(_for_shell(str(e))) from None
+    try: yield
+    finally:
+        if lock: lock.release()
+
 def train_own(
     job, # a `Job`
 ): # the trained network, with `.scores` and `.history`
     "From folders to a model, a report and the settings that repeat it"
-    job.out.mkdir(parents=True, exist_ok=True)
-    coco = look_through(job)
-    net = network_for(job.recipe)
-    plan_size(job, net, coco)
-    plan_steps(job, net)
-    write_settings(job.recipe, job.out/"settings.json", **job.why)
-    net, history = run_training(job, net)
-    net.scores, net.history = finish(job, net, history), history
-    print(f"{job.model.name}, report.html, settings.json and history.csv lie in {job.out}")
-    return net
+    with alone(job.out):
+        coco = look_through(job)
+        net = network_for(job.recipe)
+        plan_size(job, net, coco)
+        plan_steps(job, net)
+        write_settings(job.recipe, job.out/"settings.json", **job.why)
+        net, history = run_training(job, net)
+        net.scores, net.history = finish(job, net, history), history
+        print(f"{job.model.name}, report.html, settings.json and history.csv lie in {job.out}")
+        return net

@@ -1,4 +1,4 @@
-"""Plausible bugs that once lived through every notebook and test: a proof for each, against
+"""Plausible bugs that lived through every notebook and test: a proof for each, against
 numbers worked out by hand"""
 
 import json
@@ -16,6 +16,7 @@ from centernet_nb.backbone import HeadlessResnet
 from centernet_nb.batches import Batches
 from centernet_nb.checkpoint import load_tensors, save_tensors
 from centernet_nb.data import CocoObjects
+from centernet_nb.detect import detect
 from centernet_nb.evaluate import (
     best_threshold,
     detections_of,
@@ -135,6 +136,53 @@ def test_the_first_of_equally_good_weights_stays(monkeypatch):
     score.ap50, run.done = 0.6, 3
     run.validate(None)
     assert run.best["step"] == 3
+
+
+def test_a_score_that_is_no_number_is_never_the_best(monkeypatch):
+    "NaN first, as of pictures without objects: the first step's weights do not come back"
+    run = Run(Noise(), Tiny(10), nn.Identity(), Settings(batch_size=4, steps=4), "cpu")
+    score = SimpleNamespace(ap=math.nan, ap50=math.nan)
+    monkeypatch.setattr(run_module, "evaluate", lambda *_, **__: score)
+    run.done = 1
+    run.validate(None)
+    assert run.best is None
+    score.ap50, run.done = 0.1, 2
+    run.validate(None)
+    score.ap50, run.done = math.nan, 3
+    run.validate(None)
+    assert run.best["step"] == 2
+
+
+def test_another_count_of_threads_is_said(capsys):
+    "The last bits of sums depend on it; the same count is no news"
+    make = lambda: Run(
+        Noise(), Tiny(10), nn.Identity(), Settings(batch_size=4, steps=4), "cpu"
+    )
+    state = make().state()
+    make().load_state(state, "run.pth")
+    assert "threads" not in capsys.readouterr().err
+    state["machine"]["threads"] += 1
+    make().load_state(state, "run.pth")
+    said = capsys.readouterr().err
+    assert f"run.pth was written with threads {torch.get_num_threads() + 1}" in said
+
+
+class Over(nn.Module):
+    "Finds a box that leaves a picture of 64 x 64 by 16 pixels on the right"
+
+    num_classes = 1
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, return_objects=False):
+        return rows([32, 60, 20, 40, 0, 0.5])[None]
+
+
+def test_what_detect_returns_lies_in_the_picture():
+    found = detect(Over(), Image.new("RGB", (64, 64)), size=64, min_confidence=0.1)
+    assert found.tolist() == [[32, 52, 20, 24, 0, 0.5]]
 
 
 def test_kernels_start_by_their_outputs():

@@ -57,9 +57,8 @@ def environment(tmp: Path) -> dict:
     if shutil.which("quarto", path=path):
         return env
     command = tmp / "quarto"
-    command.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" "{ROOT / "tools" / "quarto_lite.py"}" "$@"\n'
-    )
+    lite = ROOT / "tools" / "quarto_lite.py"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{lite}" "$@"\n', encoding="utf-8")
     command.chmod(0o755)
     return {**env, "PATH": f"{tmp}{os.pathsep}{path}"}
 

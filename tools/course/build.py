@@ -171,7 +171,8 @@ def student(out):
         (out / name).write_text(readme(language), encoding="utf-8")
     (out / "Makefile").write_text(MAKEFILE, encoding="utf-8")
     (out / "pyproject.toml").write_text(PROJECT.format(needs=needs()), encoding="utf-8")
-    (out / ".gitignore").write_text(".venv/\n__pycache__/\nruns/\n*.egg-info/\n")
+    ignored = ".venv/\n__pycache__/\nruns/\n*.egg-info/\n"
+    (out / ".gitignore").write_text(ignored, encoding="utf-8")
     shutil.copy(ROOT / "LICENSE", out)
 
 
