@@ -10,7 +10,7 @@ import configparser
 import shutil
 from pathlib import Path
 import torch
-from . import notebook
+from . import nbgrader, notebook
 from .answers import answered
 from .cases import MAKERS
 from .readme import readme, rubric
@@ -30,6 +30,8 @@ TRAVELS = (
     "check",
     "notebook",
     "export",
+    "training",
+    "points",
 )
 FASTMAPS = '''"""What the lessons borrow: parity of a kernel, both steps of decoding in one"""
 
@@ -71,10 +73,15 @@ setup:  ## an environment with all that is needed
 check:  ## what is right so far
 \t@$(BIN)/python -m course check --language $(LANG) $(TASK)
 
+check-train:  ## both trainings, minutes each: run, kept in trained/, judged
+\t@$(BIN)/python -m course check --language $(LANG) train
+
+train: check-train
+
 lab:  ## the lessons
 \t$(BIN)/jupyter lab nbs
 
-.PHONY: setup check lab
+.PHONY: setup check check-train train lab
 """
 PROJECT = """[build-system]
 requires = ["setuptools>=77"]
@@ -134,6 +141,8 @@ def write_package(out, notebooks):
             shutil.copy(file, out)
     for name, text in made.items():
         (out / f"{name}.py").write_text(text, encoding="utf-8")
+    (out / "models").mkdir()  # where the package looks for models of its own
+    (out / "models" / "README").write_text("The course brings none.\n", encoding="utf-8")
     shim = FASTMAPS.format(odd=odd_source())
     (out / "fastmaps.py").write_text(shim, encoding="utf-8")
 
@@ -175,12 +184,15 @@ def student(out):
     shutil.copy(ROOT / "LICENSE", out)
 
 
-def teacher(out, seed):
+def teacher(out, seed, student):
     notebooks = {p.name: edition(p) for p in lessons()}
     for name, nb in notebooks.items():
         notebook.write(nb, out / "solution" / "nbs" / name)
     write_package(out / "solution" / "centernet_nb", notebooks.values())
     write_checks(out / "hidden.pt", True, seed)
+    (out / "seed.txt").write_text(f"{seed}\n", encoding="utf-8")  # of the pictures of text
+    lessons_ = {p.name: edition(p) for p in lessons()}
+    nbgrader.write(out / "nbgrader", lessons_, student, out / "hidden.pt")
     for language in LANGUAGES:
         name = "rubric.md" if language == "en" else f"rubric.{language}.md"
         (out / name).write_text(rubric(language), encoding="utf-8")
@@ -192,7 +204,7 @@ def build(out, seed):
         shutil.rmtree(out / part, ignore_errors=True)
         (out / part).mkdir(parents=True)
     student(out / "student")
-    teacher(out / "teacher", seed)
+    teacher(out / "teacher", seed, out / "student")
 
 
 def main():
