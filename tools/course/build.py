@@ -13,6 +13,7 @@ import torch
 from . import nbgrader, notebook
 from .answers import answered
 from .cases import MAKERS
+from .classroom import workflow
 from .readme import readme, rubric
 from .table import LANGUAGES, table, tasks
 
@@ -180,6 +181,9 @@ def student(out):
         (out / name).write_text(readme(language), encoding="utf-8")
     (out / "Makefile").write_text(MAKEFILE, encoding="utf-8")
     (out / "pyproject.toml").write_text(PROJECT.format(needs=needs()), encoding="utf-8")
+    flow = out / ".github" / "workflows" / "classroom.yml"
+    flow.parent.mkdir(parents=True)
+    flow.write_text(workflow(), encoding="utf-8")
     (out / ".gitignore").write_text(".venv/\n__pycache__/\nruns/\n*.egg-info/\n")
     shutil.copy(ROOT / "LICENSE", out)
 

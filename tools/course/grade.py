@@ -19,7 +19,7 @@ from .training import judge_training, words
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MEGABYTES, SECONDS = 3000, 6  # of memory above torch's own, of processor time for one case
-TRAINING = 600  # seconds of the steps that are trained anew, or of sixteen photos
+TRAINING = 600  # seconds of the steps that are trained anew, or of some pictures
 PICTURES = 60  # of text that no student has
 
 
