@@ -15,8 +15,6 @@ import jsonschema
 import pytest
 import torch
 import yaml
-from centernet_nb.modelfile import save_model
-from centernet_nb.network import load_model
 from course import check, notebook, training
 from course.answers import from_source
 from course.diagnose import judge
@@ -27,6 +25,8 @@ from course.wrongs import WRONG, changed
 from course_unusual import sources
 from safetensors import safe_open
 from safetensors.torch import save_file
+from centernet_nb.modelfile import save_model
+from centernet_nb.network import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
