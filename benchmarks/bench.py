@@ -2,41 +2,40 @@
 
     make bench                          all rows
     python benchmarks/bench.py decode loss   just these
-    python benchmarks/bench.py --guard    decode, loss and step against bench.json's ratios,
-                                          with room for noise; the test command runs it
+    python benchmarks/bench.py share      where the milliseconds of a step and of a photo go
+    python benchmarks/bench.py --guard    the quick rows (of two pictures) against bench.json's
+                                          ratios, with room for noise; the test command runs it
 
 The runs of a row are interleaved (ours, other, ours, other, …), so that whatever else the
 machine does hits both; what is printed is the median of the paired ratios with the quartiles.
-Each row checks first that its result is right, and its last column says against what."""
+Each row checks first that its result is right, and its last column says against what. What
+is called the original's way or the usual way is written anew here, not their code."""
 
 import argparse
 import json
 import os
 import sys
 import tempfile
+import time
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
-import common
+from types import SimpleNamespace
+from unittest import mock
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import DEVICE, HERE, chosen, keep, kept, machine, ratios
+from common import DEVICE, HERE, chosen, clock, keep, kept, machine, paired, ratios
 from torch import nn
 
-QUICK = "--guard" in sys.argv  # three rounds by the processor's clock
 TABLE = HERE / "bench.json"
-clock = partial(common.clock, processor=QUICK)
-
-
-def paired(ours, other, rounds=15):
-    return common.paired(ours, other, 3 if QUICK else rounds, processor=QUICK)
 
 
 def alone(ours, other, rounds=9):
     "`paired` on one thread by the processor's clock: no neighbour and no second core counts"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    found = common.paired(ours, other, 5 if QUICK else rounds, processor=DEVICE == "cpu")
+    found = paired(ours, other, rounds, processor=DEVICE == "cpu")
     torch.set_num_threads(threads)
     return found
 
@@ -104,17 +103,23 @@ def same_rows(a, b):
         )
 
 
-def decode_rows():
+def of(batch):
+    "How a row says that it has not the usual 16 pictures"
+    return "" if batch == 16 else f", {batch} pictures"
+
+
+def decode_rows(batch=16):
     "Maps to objects: the call that `centernet_detect` and validation make, `CenterNet.decode`"
     from centernet_nb.evaluate import decoding
     from centernet_nb.network import CenterNet
 
     net = CenterNet(pretrained=False, head_kwargs=dict(c_classes=80))
     scale = torch.tensor([4, 4, 4, 4, 1, 1], device=DEVICE)
-    dense = torch.rand(16, 84, 128, 128, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    dense = torch.rand(batch, 84, 128, 128, generator=torch.Generator().manual_seed(0))
+    dense, trained = dense.to(DEVICE), trained_maps(batch)
     for name, points, floor, least in (
-        ("trained maps, floor 0.1", trained_maps(), 0.1, 10),
-        ("trained maps, floor 0.01", trained_maps(), 0.01, 3),
+        ("trained maps, floor 0.1", trained, 0.1, 10),
+        ("trained maps, floor 0.01", trained, 0.01, 3),
         ("dense random maps, floor 0.1", dense, 0.1, 1),
     ):
         ours, other = (
@@ -125,7 +130,7 @@ def decode_rows():
             same_rows(ours(), other())
             found = alone(ours, other)
         yield dict(
-            row=f"decode: {name}",
+            row=f"decode: {name}{of(batch)}",
             against="our re-implementation of the usual way (max-pool, two top-k)",
             least=least,
             right="the same rows",
@@ -207,13 +212,13 @@ def original_loss(logits, objects, classes):
     return sums / ((objects[..., 5] == 1).sum(1, keepdim=True) + 1)
 
 
-def loss_rows():
+def loss_rows(batch=16):
     """Targets and loss, forward and backward: the call that `train` makes at every step, on
     maps that lie as its network leaves them (channels_last)"""
     from centernet_nb.convert import ObjectsToPoints
     from centernet_nb.loss import CenterNetLoss
 
-    B, side, loss = 16, 128, CenterNetLoss(from_logits=True, gaussian="adaptive")
+    B, side, loss = batch, 128, CenterNetLoss(from_logits=True, gaussian="adaptive")
     for C, layout in (
         (80, torch.channels_last),
         (80, torch.contiguous_format),
@@ -240,7 +245,7 @@ def loss_rows():
         prove_loss(dense, logits, target, objects, C)
         lie = str(layout).split(".")[1].replace("_format", "")
         others = []
-        if C == 80:
+        if C == 80 and batch == 16:  # fewer pictures fit into a cache
             others += [("points.clone()", logits.detach().clone, 1 / 3)]
         if layout == torch.channels_last:
             others += [("the simple form of lessons 02 and 03", step(dense), 1)]
@@ -249,107 +254,76 @@ def loss_rows():
             others += [("our re-implementation of the original's way", step(their), 1)]
         for against, other, least in others:
             yield dict(
-                row=f"targets and loss, forward and backward, C = {C}, {lie}",
+                row=f"targets and loss, forward and backward, C = {C}, {lie}{of(batch)}",
                 against=against,
                 least=least,
                 right="the plain form's value and gradient in float64",
-                **alone(step(loss), other, 15 if "clone" in against else 3),
+                **alone(step(loss), other, 15 if "clone" in against or batch < 16 else 3),
             )
 
 
-def training(C):
-    """A CenterNet of C classes in training on 8 pictures of 256 px: what a step does with
-    `loss(points, objects)`."""
+def training(C, batch=8, share=slice(None), device=DEVICE, **settings):
+    """A training of C classes with `train`'s own `Run` on generated pictures of 256 px, or a
+    share of them: a function that does one step with a given loss, and the `Run`"""
+    from centernet_nb.data import collate
+    from centernet_nb.loss import CenterNetLoss
     from centernet_nb.network import CenterNet
-    from centernet_nb.schedule import choose_amp
+    from centernet_nb.run import Run, Settings
+    from centernet_nb.shapes import SceneDataset
 
     torch.manual_seed(0)
     net = CenterNet(
         pretrained=False, head_kwargs=dict(c_classes=C), backbone_kwargs=dict(depth=18)
-    ).to(DEVICE, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    images = torch.randn(8, 3, 256, 256, device=DEVICE).contiguous(
-        memory_format=torch.channels_last
     )
-    objects = scene(8, C, 64, 12)
-    objects[..., :4] *= 4
+    data, loss = SceneDataset(batch, size=256), CenterNetLoss(from_logits=True)
+    settings = Settings(batch_size=batch, steps=10**6, warmup=10**5, **settings)
+    run = Run(data, net, loss, settings, device)
+    run.train_mode()
+    images, objects, ignore = collate([data[i] for i in range(batch)][share])
+    objects[..., 4] %= C
+    given = dict(images=images, objects=objects, ignore=ignore, keys=[])
 
-    amp = choose_amp(torch.device(DEVICE)) == "bf16"
+    def step(criterion=loss):
+        run.criterion = criterion
+        return run.step(given)
 
-    def step(loss):
-        with torch.autocast(DEVICE, torch.bfloat16, enabled=amp):
-            points = net(images, logits=True)
-        optimizer.zero_grad()
-        loss(points, objects).backward()
-        optimizer.step()
-
-    return step
+    return step, run
 
 
-def no_loss(points, objects):
-    return points.float().mean()
+def no_loss(points, objects, ignore):
+    return points.mean().expand(1, 3)
 
 
 def step_rows():
-    from centernet_nb.loss import CenterNetLoss
-
     for C, most in ((1, 1.05), (80, 1.15)):
-        step, criterion = training(C), CenterNetLoss(from_logits=True, num_classes=C)
+        step, run = training(C)
+        criterion = run.criterion
 
-        def proved(points, objects):
+        def proved(points, objects, ignore):
             logits = points.detach().float().requires_grad_()
-            prove_loss(
-                criterion,
-                logits,
-                criterion.targets(logits, objects / objects.new_tensor([4, 4, 4, 4, 1, 1])),
-                objects,
-                C,
-            )
-            return no_loss(points, objects)
+            small = objects / objects.new_tensor([4, 4, 4, 4, 1, 1])
+            prove_loss(criterion, logits, criterion.targets(logits, small), objects, C)
+            return no_loss(points, objects, ignore)
 
         step(proved)
-        whole = lambda: step(lambda points, objects: criterion(points, objects).mean(0).sum())
         yield dict(
             row=f"training step without loss and targets, C = {C}",
             against="whole training step",
             most=most,
             right="the plain form's loss and gradient",
-            **alone(lambda: step(no_loss), whole, 5),
+            **alone(lambda: step(no_loss), lambda: step(criterion), 5),
         )
 
 
 def option_rows():
     "What `train` offers against its defaults, in its own step, by the time of a picture."
-    from centernet_nb.data import collate
-    from centernet_nb.loss import CenterNetLoss
-    from centernet_nb.network import CenterNet
-    from centernet_nb.shapes import SceneDataset
-    from centernet_nb.train import Run, Settings
-
-    data = SceneDataset(32, size=256)
 
     def trainer(batch_size=8, fused=True, **settings):
-        """One step of `batch_size` pictures, by `train`'s `Run`; the first step's loss and the
-        precision beside it."""
-        torch.manual_seed(0)
-        net = CenterNet(
-            pretrained=False,
-            head_kwargs=dict(c_classes=len(data.names)),
-            backbone_kwargs=dict(depth=18),
-        )
-        run = Run(
-            data,
-            net,
-            CenterNetLoss(from_logits=True),
-            Settings(batch_size=batch_size, steps=10**6, warmup=10**5, **settings),
-            DEVICE,
-        )
+        "A step, its first loss and the precision"
+        step, run = training(5, batch_size, **settings)
         for group in [] if fused else run.optimizer.param_groups:
             group.update(fused=False, foreach=True)
-        run.train_mode()
-        images, objects, ignore = collate([data[i] for i in range(batch_size)])
-        batch = dict(images=images, objects=objects, ignore=ignore, keys=[])
-        return (lambda: run.step(batch)), float(run.step(batch)["losses"].sum()), run.amp
+        return step, float(step()["losses"].sum()), run.amp
 
     usual, loss, amp = trainer()
     others = {
@@ -376,6 +350,154 @@ def option_rows():
             least=0.97,
             right="the same first loss" if size == 8 else "",
             **{**found, **{k: found[k] * 8 / size for k in ("ratio", "low", "high")}},
+        )
+
+
+@contextmanager
+def silence():
+    "Nothing is printed within"
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+@contextmanager
+def stages(parts):
+    """Milliseconds of the processor spent in each of `parts`, (name, owner, attribute), while
+    they are called as ever; what one calls of the others counts there alone"""
+    times, inner = {name: 0.0 for name, *_ in parts}, [0.0]
+
+    def timed(name, f):
+        def run(*args, **kwargs):
+            outer, inner[0], start = inner[0], 0.0, time.process_time()
+            try:
+                return f(*args, **kwargs)
+            finally:
+                spent = 1e3 * (time.process_time() - start)
+                times[name] += spent - inner[0]
+                inner[0] = outer + spent
+
+        return run
+
+    with ExitStack() as stack:
+        for name, owner, attribute in parts:
+            f = timed(name, getattr(owner, attribute))
+            stack.enter_context(mock.patch.object(owner, attribute, f))
+        yield times
+
+
+def photo_stages(folder, rounds=3):
+    """Milliseconds of each stage of `centernet_detect` on one photo of 1280 × 720, its model
+    loaded: a dict a round"""
+    from PIL import Image
+    from centernet_nb import commands, detect as detecting
+    from centernet_nb.network import load_model
+    from centernet_nb.pictures import Placement
+    from centernet_nb.shapes import generate_scenes
+
+    net, photo, out = load_model("text"), Path(folder) / "photo.jpg", Path(folder) / "out"
+    generate_scenes(Path(folder) / "wide", 1, size=(736, 1280))
+    with Image.open(next((Path(folder) / "wide").rglob("*.jpg"))) as wide:
+        wide.crop((0, 0, 1280, 720)).save(photo, quality=90)
+    parts = [
+        ("all else", commands, "centernet_detect"),
+        ("file, decode", commands, "as_image"),
+        ("to the canvas", Placement, "image"),
+        ("to the canvas", detecting, "normalise"),
+        ("network", net.backbone, "forward"),
+        ("network", net.head, "forward"),
+        ("boxes", net, "decode"),
+        ("drawing", commands, "draw_objects"),
+        ("drawing", Image.Image, "save"),
+        ("JSON", commands, "as_records"),
+        ("JSON", commands, "write_json"),
+    ]
+    with mock.patch.object(commands, "load_model", lambda name: net):
+        for turn in range(rounds + 1):
+            with silence(), stages(parts) as times:
+                commands.centernet_detect(
+                    [str(photo)], threshold=["0.02"], most=20, out=str(out)
+                )
+            if turn:  # the first one warms up
+                yield times
+
+
+def default_run(folder, classes=None):
+    """`centernet_train`'s default recipe at 256 px on generated photos, all in memory: its job
+    and its `Run`"""
+    from centernet_nb.finetune import STEPS, Recipe
+    from centernet_nb.run import Run, Settings
+    from centernet_nb.shapes import generate_scenes
+    from centernet_nb.trainer import Job, criterion_for, look_through, network_for
+
+    r = Recipe(size=256, steps=STEPS, pretrained="no", ema=0.99)
+    scenes = Path(folder) / "scenes"
+    job = Job(scenes, generate_scenes(scenes, 20, size=640), Path(folder), r)
+    with silence():
+        look_through(job)
+    data = job.data()
+    for i in range(len(data)):
+        data.load(i)
+    if classes:
+        r.names = [str(i) for i in range(classes)]
+    settings = Settings(batch_size=r.batch_size, lr=r.lr, steps=r.steps, ema=r.ema)
+    return job, Run(data, network_for(r), criterion_for(r), settings, DEVICE)
+
+
+def step_stages(folder, rounds=3, classes=None):
+    """Milliseconds of each stage of a step of `default_run`, with its share of the looks at
+    held-out pictures (none with other `classes` than theirs): a dict a round"""
+    from torch.optim.swa_utils import AveragedModel
+    from centernet_nb.batches import Samples
+    from centernet_nb.fastloss import SparseLoss
+    from centernet_nb.loss import CenterNetLoss
+    from centernet_nb.network import CenterNet
+    from centernet_nb.trainer import LOOKS
+
+    job, run = default_run(folder, classes)
+    run.train_mode()
+    batches, look = iter(run.loader()), {}
+    work = SimpleNamespace(step=lambda: run.step(run.take(next(batches))))
+    parts = [
+        ("all else", work, "step"),
+        ("load, augment", Samples, "__getitem__"),
+        ("forward", CenterNet, "forward"),
+        ("targets, loss", CenterNetLoss, "forward"),
+        ("targets, loss", SparseLoss, "backward"),
+        ("backward", torch.Tensor, "backward"),
+        ("optimizer", nn.utils, "clip_grad_norm_"),
+        ("optimizer", type(run.optimizer), "step"),
+        ("average", AveragedModel, "update_parameters"),
+    ]
+    work.step()  # the first one warms up
+    if not classes:
+        with silence(), stages([("validation", run, "validate")]) as look:
+            run.validate(job.valid())
+    for _ in range(rounds):
+        with stages(parts) as times:
+            work.step()
+        yield times | {name: t * LOOKS / run.steps for name, t in look.items()}
+
+
+def rest(times):
+    "Milliseconds of all stages but those of the network"
+    return sum(
+        t for name, t in times.items() if name not in ("network", "forward", "backward")
+    )
+
+
+def share_rows(which=("step of the default recipe", "photo")):
+    "How many times the whole takes as long as what is not the network"
+    measured = {"step of the default recipe": step_stages, "photo": photo_stages}
+    for what in which:
+        with tempfile.TemporaryDirectory() as folder:
+            found = list(measured[what](folder))
+        print({k: f"{t:.1f} ms" for k, t in found[-1].items()})
+        yield dict(
+            row=f"all of one {what} that is not the network",
+            against="the whole",
+            least=10,
+            right="the call itself, traced",
+            **ratios([(rest(t) / 1e3, sum(t.values()) / 1e3) for t in found]),
         )
 
 
@@ -416,7 +538,7 @@ def loader_rows():
                 )[0, 1]
                 > 0.998
             ), "a sample is not its picture"  # a pixel's shift: .97
-        samples, step = lambda: [data[i] for i in range(32)], training(1)
+        samples, step = lambda: [data[i] for i in range(32)], training(1)[0]
         for row in (
             dict(
                 against="decoding the files alone",
@@ -495,6 +617,7 @@ def forms(net, folder):
 def picture_rows():
     from torchvision.io import decode_jpeg, read_file
     from torchvision.models import detection as tv
+    from centernet_nb.detect import detect
     from centernet_nb.network import CenterNet
     from centernet_nb.pictures import normalise, open_image
     from centernet_nb.shapes import generate_scenes
@@ -518,13 +641,16 @@ def picture_rows():
             sizes = {} if "ssd" in name else dict(min_size=512, max_size=512)
             other = make(weights=None, weights_backbone=None, **sizes).eval()
             for how, f in ours.items():
+                look = partial(detect, net, photo)
+                if how != "eager":
+                    look = lambda f=f: f(normalise(open_image(photo))[None])
                 yield dict(
                     row=f"picture file to boxes at 512 px, ResNet-18, {how}",
                     against=f"torchvision {name}" + (" (320 px)" if "ssd" in name else ""),
                     least=None if "mobilenet" in name else 3,
                     right="another detector" if how == "eager" else "as eager",
                     **paired(
-                        lambda: f(normalise(open_image(photo))[None]),
+                        look,
                         lambda: other([decode_jpeg(read_file(photo)) / 255]),
                         5,
                     ),
@@ -535,43 +661,21 @@ def worker(steps=6):
     """One process of `process_rows`: seconds of a step of its share of 8 pictures, gradients
     exchanged or not, and the norm of the first gradient, printed by process 0."""
     from contextlib import nullcontext
-    from centernet_nb.loss import CenterNetLoss
-    from centernet_nb.network import CenterNet
     from centernet_nb.run import join_processes
-    from centernet_nb.schedule import freeze_batch_norm
 
     rank, world, _ = join_processes("cpu")
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // world))
-    torch.manual_seed(0)
-    net = CenterNet(pretrained=False, backbone_kwargs=dict(depth=18)).to(
-        memory_format=torch.channels_last
-    )
-    freeze_batch_norm(net)  # as `train` does with several processes on CPUs
-    model = nn.parallel.DistributedDataParallel(net) if world > 1 else net
-    optimizer, criterion = (
-        torch.optim.AdamW(net.parameters(), lr=1e-5),
-        CenterNetLoss(from_logits=True),
-    )
     share = slice(rank, None, world)
-    images, objects = (
-        torch.randn(8, 3, 256, 256)[share].contiguous(memory_format=torch.channels_last),
-        scene(8, 2, 256, 12)[share],
-    )
+    step, run = training(2, share=share, device="cpu", batch_norm="frozen")
 
-    def step(alone):
-        with model.no_sync() if alone and world > 1 else nullcontext():
-            with torch.autocast("cpu", torch.bfloat16):
-                points = model(images, logits=True)
-            criterion(points.float(), objects).mean(0).sum().backward()
-        norm = float(nn.utils.clip_grad_norm_(net.parameters(), 1e9))
-        optimizer.step()
-        optimizer.zero_grad()
-        return norm
+    def norm(alone):
+        with run.model.no_sync() if alone and world > 1 else nullcontext():
+            return float(step()["norm"])
 
-    norm = step(False), step(True)
-    times = [(clock(lambda: step(False)), clock(lambda: step(True))) for _ in range(steps)]
+    norms = norm(False), norm(True)
+    times = [(clock(lambda: norm(False)), clock(lambda: norm(True))) for _ in range(steps)]
     if not rank:
-        print("times " + json.dumps(dict(norm=norm[0], times=times)))
+        print("times " + json.dumps(dict(norm=norms[0], times=times)))
 
 
 def process_rows(turns=3):
@@ -624,12 +728,18 @@ ROWS = dict(
     decode=decode_rows,
     loss=loss_rows,
     step=step_rows,
+    share=share_rows,
     options=option_rows,
     loader=loader_rows,
     picture=picture_rows,
     processes=process_rows,
 )
-GUARDED = ("decode", "loss", "step")
+QUICK = {  # what the test command measures
+    "quick-decode": partial(decode_rows, 2),
+    "quick-loss": partial(loss_rows, 2),
+    "quick-share": partial(share_rows, ["step of the default recipe"]),
+}
+ROWS |= QUICK
 
 
 def verdict(r):
@@ -660,13 +770,15 @@ def bar(r):
 
 def behind(results, stored):
     "What is said of each row that stands far behind the stored one, by its group"
-    old = {(r["row"], r["against"]): r for r in stored}
-    pairs = [(r, old.get((r["row"], r["against"]))) for r in results]
+    key = lambda r: (r["group"].removeprefix("quick-"), r["row"], r["against"])
+    old = {key(r): r for r in stored}
+    if new := [r["row"] for r in results if key(r) not in old]:
+        sys.exit(f"no ratio is stored of {new[0]!r}: run {Path(__file__).name}")
     return {
         r["group"]: f"{r['row']} against {r['against']} {r['ratio']:.2f}, stored "
-        f"{o['ratio']:.2f}"
-        for r, o in pairs
-        if o and regressed(r, o)
+        f"{old[key(r)]['ratio']:.2f}"
+        for r in results
+        if regressed(r, old[key(r)])
     }
 
 
@@ -694,8 +806,8 @@ def main():
     parser.add_argument(
         "--guard",
         action="store_true",
-        help="compare the ratios of decoding, loss and step with bench.json's: fail where one "
-        "is under two thirds of it, twice (on another machine: under a third)",
+        help="compare the ratios of the quick rows with bench.json's: fail where one is under "
+        "two thirds of it, twice (on another machine: under a third)",
     )
     parser.add_argument("--worker", action="store_true", help="used by the row of processes")
     args = parser.parse_args()
@@ -717,10 +829,9 @@ def main():
             print(line(r), flush=True)
             yield r
 
-    names = chosen(args.rows or GUARDED * args.guard, ROWS)
+    names = chosen(args.rows or list(QUICK) * args.guard, ROWS)
     if args.guard:
-        # the table was measured on a busy day: from another day only a collapse counts
-        return guard(measure, names, [{**r, "machine": None} for r in stored])
+        return guard(measure, names, stored)
     for name in names:
         results += measure(name)
         keep(

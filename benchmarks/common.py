@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import statistics
 import sys
 import time
@@ -33,6 +34,17 @@ def clock(f, processor=False):
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     return now() - start
+
+
+def high_water():
+    """Bytes of memory at this process's peak; in a child `ru_maxrss` would start at its
+    parent's"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def ratios(pairs):

@@ -46,11 +46,14 @@ class HeadlessResnet(nn.Module):
     def __init__(self,
         blocks=(3, 4, 6, 3), # Blocks in each stage
         stages=4, # How many of the stages are built; 3 ends at `[B, 256, H/16, W/16]`
+        pools=1, # Max pools before the stages; with 2, every stage works at half of its sides
     ):
         super().__init__()
         if stages not in (1, 2, 3, 4):
             raise ValueError(f"stages is {stages!r}, and a ResNet has 1 to 4 of them")
+        if pools not in (1, 2): raise ValueError(f"pools is {pools!r}: choose 1 or 2")
         self.stages, self.out_channels = stages, self.widths[stages - 1]
+        self.pools, self.maps_widths = pools, (64,)*(pools - 1) + self.widths[:stages]
         self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
         self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
@@ -65,9 +68,11 @@ class HeadlessResnet(nn.Module):
         self.untrained = [name for name, m in self.named_children() if [*m.parameters()]]
 
     def maps(self, x):
-        "The map after each stage, largest first: sides H/4, H/8, H/16, H/32"
+        "Maps from H/4 on, each half as large as the one before; the last is the network's"
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return [x := getattr(self, f"layer{i+1}")(x) for i in range(self.stages)]
+        first = [x, self.maxpool(x)] if self.pools == 2 else [x]
+        x = first.pop()
+        return first + [x := getattr(self, f"layer{i+1}")(x) for i in range(self.stages)]
 
     def forward(self, x): return self.maps(x)[-1]
 
@@ -77,14 +82,16 @@ class HeadlessResnet34(HeadlessResnet):
     depth = 34
     def __init__(self,
         stages=4, # Stages built, 1 to 4
-    ): super().__init__((3, 4, 6, 3), stages)
+        pools=1, # Max pools before them, 1 or 2
+    ): super().__init__((3, 4, 6, 3), stages, pools)
 
 class HeadlessResnet18Encoder(HeadlessResnet):
     "ResNet-18 without its head, randomly initialised: 2 blocks in each stage"
     depth = 18
     def __init__(self,
         stages=4, # Stages built, 1 to 4
-    ): super().__init__((2, 2, 2, 2), stages)
+        pools=1, # Max pools before them, 1 or 2
+    ): super().__init__((2, 2, 2, 2), stages, pools)
 
 # %% ../nbs/00_backbone.ipynb #0f044a2e
 class HeadlessPretrainedResnet34Encoder(HeadlessResnet34):
@@ -92,8 +99,9 @@ class HeadlessPretrainedResnet34Encoder(HeadlessResnet34):
     def __init__(self,
         pretrained=True, # True: ImageNet; a path: a file of torchvision's keys; False: random
         stages=4, # Stages built, 1 to 4
+        pools=1, # Max pools before them, 1 or 2
     ):
-        super().__init__(stages)
+        super().__init__(stages, pools)
         pretrain(self, pretrained)
 
 class HeadlessPretrainedResnet18Encoder(HeadlessResnet18Encoder):
@@ -101,8 +109,9 @@ class HeadlessPretrainedResnet18Encoder(HeadlessResnet18Encoder):
     def __init__(self,
         pretrained=True, # True: ImageNet; a path: a file of torchvision's keys; False: random
         stages=4, # Stages built, 1 to 4
+        pools=1, # Max pools before them, 1 or 2
     ):
-        super().__init__(stages)
+        super().__init__(stages, pools)
         pretrain(self, pretrained)
 
 __getattr__ = moved(__name__, imagenet_weights="weights", load_trunk="weights",
@@ -146,15 +155,18 @@ class ResnetBackbone(nn.Module):
         depth=34, # 18 or 34
         stages=4, # 3 stops at H/16 and upscales twice instead of three times
         skips=False, # Add the earlier stages' maps on the way up
+        pools=1, # 2: everything after the first convolution at half the sides; with stages=3
     ):
         super().__init__()
         for name, value, two in (("depth", depth, (18, 34)), ("stages", stages, (3, 4))):
             if value not in two:
                 raise ValueError(f"{name} is {value!r}: choose {two[0]} or {two[1]}")
         kinds = {18: HeadlessPretrainedResnet18Encoder, 34: HeadlessPretrainedResnet34Encoder}
-        self.encoder, self.out_channels = kinds[depth](pretrained, stages), out_channels
-        met = self.encoder.widths[stages-2::-1]                # on the way up: 256, 128, 64
-        widths = [self.encoder.out_channels, *met[:-1], out_channels]
+        if pools + stages > 5: raise ValueError("pools=2 goes with stages=3: sides H/32")
+        self.encoder = kinds[depth](pretrained, stages, pools)
+        self.out_channels = out_channels
+        last, *met = self.encoder.maps_widths[::-1]            # on the way up: 256, 128, 64
+        widths = [last, *met[:-1], out_channels]
         self.up = nn.ModuleList(UpscaleTwiceLayer(i, o) for i, o in zip(widths, widths[1:]))
         lateral = [nn.Conv2d(i, o, 1) for i, o in zip(met, widths[1:])]
         self.lateral = nn.ModuleList(lateral) if skips else None

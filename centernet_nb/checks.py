@@ -9,7 +9,6 @@ __all__ = ['CenterNetError', 'DataError', 'CheckpointError', 'DownloadError', 'c
 import importlib
 import timeit
 import warnings
-import torch
 
 # %% ../nbs/toolbox/checks.ipynb #a0199685
 class CenterNetError(ValueError):
@@ -30,6 +29,8 @@ class DownloadError(CenterNetError):
 # %% ../nbs/toolbox/checks.ipynb #07bcd8c9
 def _tracing():
     "Inside `torch.compile`, tracing or an export?"
+    import torch
+
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
@@ -53,6 +54,8 @@ def check_images(
     "Refuse what is no batch of images: `TypeError` for a wrong kind, `DataError` for a shape"
     if _tracing():
         return x
+    import torch
+
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"images must be a torch tensor, not {type(x).__name__}")
     if not x.is_floating_point():
@@ -77,7 +80,7 @@ def _bad_cells(o, num_classes):
     "bool `[B, N, 6]`: true where a value breaks the rule of its column"
     cls, conf = o[..., 4], o[..., 5]
     top = float("inf") if num_classes is None else num_classes - 1
-    bad = ~torch.isfinite(o)
+    bad = ~o.isfinite()
     bad[..., 2:4] |= o[..., 2:4] < 0
     bad[..., 4] |= (cls < 0) | (cls > top) | (cls != cls.floor())
     bad[..., 5] |= (conf != 0) & (conf != 1)
@@ -107,6 +110,8 @@ def check_objects(
     "Refuse what is no ground truth: `TypeError` for a wrong kind, `DataError` naming the row"
     if _tracing():
         return objects
+    import torch
+
     if not isinstance(objects, torch.Tensor):
         raise TypeError(f"objects must be a torch tensor, not {type(objects).__name__}")
     if objects.dtype not in (torch.float32, torch.float64):

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_file', 'recipe_for', 'check_together', 'check_device', 'centernet_train', 'centernet_eval', 'threshold_of',
-           'look_at_all', 'for_coco', 'centernet_detect', 'write_json', 'centernet_export', 'centernet_tinycoco',
-           'centernet_cocotext']
+           'look_at_all', 'for_coco', 'centernet_detect', 'write_json', 'centernet_export']
 
 # %% ../nbs/toolbox/commands.ipynb #cm000004
 import json
@@ -17,7 +16,6 @@ import torch
 from .checkpoint import write_atomically
 from .checks import DataError
 from .coco import read_coco
-from .data import CocoObjects
 from centernet_nb.detect import (
     as_coco_results,
     as_image,
@@ -32,8 +30,7 @@ from centernet_nb.detect import (
 from .finetune import Recipe, going_on, read_settings
 from .formats import as_coco, layout_of, read_json
 from .network import load_model
-from .shell import UsageError, call_from_shell, command, seconds_since_start
-from .trainer import Job, train_own
+from .shell import UsageError, command, seconds_since_start
 
 # %% ../nbs/toolbox/commands.ipynb #cm000007
 def as_file(
@@ -129,6 +126,7 @@ def centernet_train(
     out: str = "runs/train",    # folder for all that comes out
 ):
     "Train a detector on your own photos"
+    from centernet_nb.trainer import Job, train_own
     began, said, out = seconds_since_start(), dict(locals()), Path(out)
     given = {f.name: said[f.name] for f in fields(Recipe)
              if said.get(f.name) is not None}
@@ -158,6 +156,7 @@ def centernet_eval(
     batch_size: int = 8,        # pictures at a time
 ):
     "COCO's average precision of a model, a row a class"
+    from centernet_nb.data import CocoObjects
     from centernet_nb.evaluate import evaluate
     net = load_model(model)
     names, size = net.labels.get("names"), size or net.labels.get("size") or 512
@@ -199,7 +198,7 @@ def look_at_all(
         try:
             image = as_image(path)
             objects = found[path] = detect(net, image, *how)
-            draw_objects(image, objects, names).save(out/f"{name}_boxes.png")
+            draw_objects(image, objects, names).save(out/f"{name}_boxes.jpg", quality=90)
             words = f"{len(objects)} objects"
         except DataError as e:
             bad.append(path)
@@ -283,14 +282,3 @@ def centernet_export(
     except ImportError as e: raise DataError(str(e)) from None
     print(f"{out}: pictures [batch, 3, height, width], sides multiples of 32")
     return out
-
-# %% ../nbs/toolbox/commands.ipynb #cm00001e
-def centernet_tinycoco(argv=None):
-    "Lesson 05's training, its parameters as options: what `make run` does"
-    from centernet_nb.tinycoco import train_tinycoco
-    return call_from_shell(train_tinycoco, argv, "centernet_tinycoco")
-
-def centernet_cocotext(argv=None):
-    "Lesson 06's training, its parameters as options"
-    from centernet_nb.cocotext import train_cocotext
-    return call_from_shell(train_cocotext, argv, "centernet_cocotext")

@@ -12,8 +12,6 @@ from types import SimpleNamespace
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
-from torchvision.transforms.v2 import functional as F
 from .boxes import clip_boxes, from_coco, to_rows
 from .checks import DataError, moved
 from centernet_nb.coco import (
@@ -152,6 +150,8 @@ class CocoObjects(Dataset):
 
     def _through(self, pipeline, i, boxes, labels):
         "Item `i` through a `transforms.v2` pipeline of any make"
+        from torchvision import tv_tensors
+        from torchvision.transforms.v2 import functional as F
         boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=self._hw[i])
         image, target = pipeline(tv_tensors.Image(F.pil_to_tensor(self.load(i))),
                                  dict(boxes=boxes, labels=labels))

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
+from torch.overrides import TorchFunctionMode
 from .checkpoint import load_tensors, write_atomically
 from .checks import CheckpointError
 
@@ -232,6 +233,11 @@ def _read(path):
         raise CheckpointError("its header is too long")
     return _read_safetensors(path)
 
+class _Undrawn(TorchFunctionMode):
+    "No weights are drawn: on the meta device torch would load its whole compiler for that"
+    def __torch_function__(self, f, types, args=(), kwargs=None):
+        return args[0] if f is torch.Tensor.normal_ else f(*args, **(kwargs or {}))
+
 def read_model(
     path_or_name, # a file of `save_model`, or the name of a model that comes with the package
     build, # makes the network from its config: `CenterNet`
@@ -240,7 +246,7 @@ def read_model(
     path = find_model(path_or_name)
     try:
         config, labels, tensors = _read(path)
-        with torch.device("meta"): net = build(**check_config(config))
+        with torch.device("meta"), _Undrawn(): net = build(**check_config(config))
         net.labels = check_labels(labels, net.num_classes)
         net.load_state_dict(check_weights(tensors, net.state_dict()), assign=True)
     except (ValueError, TypeError, RuntimeError, OSError, SafetensorError) as e:

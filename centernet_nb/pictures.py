@@ -104,8 +104,8 @@ def normalise(
     x = image
     if not isinstance(x, torch.Tensor): x = torch.from_numpy(np.array(x)).permute(2, 0, 1)
     x = x.as_subclass(torch.Tensor).contiguous()
-    if x.dtype == torch.uint8: x = x.float().div_(255)
-    return (x - MEAN).div_(STD)
+    x = x.float().div_(255).sub_(MEAN) if x.dtype == torch.uint8 else x - MEAN
+    return x.div_(STD)
 
 def denormalise(
     image,          # float `[3, H, W]`, normalised
@@ -171,7 +171,7 @@ class Placement:
         box = (x[0]*columns/nw, y[0]*rows/nh,
                min(x[1]*columns/nw, image.width), min(y[1]*rows/nh, image.height))
         part = image.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=box)
-        return torch.from_numpy(np.array(part)).permute(2, 0, 1)
+        return torch.from_numpy(np.array(part)).permute(2, 0, 1).contiguous()
 
 def _counted(hw, image):
     "Rows and columns of the decoded `image` that stand for the picture's `hw`"

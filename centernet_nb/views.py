@@ -8,8 +8,6 @@ __all__ = ['letterbox', 'augmented']
 # %% ../nbs/toolbox/views.ipynb #506ac2b8
 import math
 import torch
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 from .boxes import clip_boxes
 from .pictures import Placement, as_hw
 
@@ -29,6 +27,7 @@ class letterbox:
 
     def apply(self, placement, image, target):
         "Resample a PIL `image` as `placement` says, and its boxes with it"
+        from torchvision import tv_tensors      # here: a command that only detects needs none
         boxes = placement.boxes(target["boxes"].as_subclass(torch.Tensor))
         boxes, labels = clip_boxes(boxes, target["labels"], self.size, *self.limits)
         boxes = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=self.size)
@@ -60,6 +59,7 @@ class augmented(letterbox):
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale {scale} must be two positive numbers, the smaller first")
         self.scale, self.crop, self.focus = tuple(scale), crop, focus
+        from torchvision.transforms import v2
         if flip: self.flip = v2.RandomHorizontalFlip(flip)
         if colour:
             self.recolour = v2.Compose([v2.ToDtype(torch.float32, scale=True),

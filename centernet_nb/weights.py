@@ -9,7 +9,6 @@ __all__ = ['imagenet_weights', 'shortest_names', 'load_trunk', 'pretrain']
 import socket
 from pathlib import Path
 import torch
-from torchvision.models import ResNet18_Weights, ResNet34_Weights
 from .checkpoint import load_tensors
 from .checks import CheckpointError
 
@@ -19,6 +18,7 @@ def imagenet_weights(
 ): # State dict with torchvision's keys
     """torchvision's ImageNet weights: from torch's hub cache, or else downloaded into it;
     `CheckpointError` with the remedy if neither works"""
+    from torchvision.models import ResNet18_Weights, ResNet34_Weights
     weights = {18: ResNet18_Weights, 34: ResNet34_Weights}[depth].IMAGENET1K_V1
     cache, name = Path(torch.hub.get_dir())/"checkpoints", Path(weights.url).name
     if (cache/name).exists(): return load_tensors(cache/name)

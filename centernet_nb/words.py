@@ -260,10 +260,10 @@ def _write(image, mask, quad, corner, height, legible, rng):
     image.paste(colour, (x, y), mask)
 
 # %% ../nbs/toolbox/words.ipynb #71137065
-def _height(rng, size):
-    "Pixels: half from 7 to 11.5, the others to a fifth of the picture, mostly small."
-    if rng.random() < .5: return rng.uniform(7, 11.5)
-    return 12*(max(1.5, .2*min(size)/12))**rng.random()
+def _height(rng, size, scale=1.):
+    "Pixels: half from 7 to 11.5, the others to a fifth of the picture; times `scale`."
+    if rng.random() < .5: return scale*rng.uniform(7, 11.5)
+    return scale*12*(max(1.5, .2*min(size)/12))**rng.random()
 
 # %% ../nbs/toolbox/words.ipynb #259461e1
 def _free(rng, mask, size, taken):
@@ -280,13 +280,14 @@ def write_words(
     n:float,            # stop at this many words
     taken:np.ndarray,   # places [K, 4] as (left, top, right, bottom) to keep clear of
     fonts:tuple,        # font files, as `find_fonts` gives them
+    scale:float=1.,     # letters are so many times as high
 ) -> list:  # dicts with `mask` (polygon x, y, …), `utf8_string` ("" if unreadable), `legible`
     "Write signs of words on a picture, each where nothing is yet."
     (w, h), words = image.size, []
     for _ in range(60):
         if len(words) >= n: break
-        height, legible = _height(rng, (h, w)), rng.random() > .1
-        rows, columns = (rng.choice((1, 1, 1, 2, 3)), 3) if height < 24 else (1, 1)
+        height, legible = _height(rng, (h, w), scale), rng.random() > .1
+        rows, columns = (rng.choice((1, 1, 1, 2, 3)), 3) if height < 24*scale else (1, 1)
         sign = _sign(rng, fonts, height, rows, columns, (w - 2, h - 2))
         if sign is None or sign[0].width > w - 2 or sign[0].height > h - 2: continue
         mask, quad, texts, corners = sign
@@ -304,14 +305,15 @@ def draw_words(
     index:int,              # which picture
     size=256,               # side, or (height, width), in pixels
     system_fonts:bool=True, # write with this machine's fonts too, not only with matplotlib's
+    scale:float=1.,         # letters are so many times as high, and words as much rarer
 ) -> tuple:     # (PIL RGB, list of dicts with `mask` [x, y, …], `utf8_string`, `legible`)
     "One generated picture and its words; the same arguments give the same picture."
     h, w = (size, size) if isinstance(size, int) else size
     rng = random.Random(f"{seed}/{index}")
     nrng = np.random.Generator(np.random.PCG64(rng.getrandbits(64)))
     image, fonts = _background(rng, nrng, (w, h)), find_fonts(system_fonts)
-    n = rng.randint(3, 11)*h*w/256**2
-    words = write_words(image, rng, n, np.zeros((0, 4)), fonts)
+    n = rng.randint(3, 11)*h*w/256**2/scale
+    words = write_words(image, rng, n, np.zeros((0, 4)), fonts, scale)
     if rng.random() < .2: image = image.filter(ImageFilter.GaussianBlur(rng.uniform(.3, .6)))
     grain = nrng.integers(-1, 2, (h, w, 1), np.int16)*rng.randrange(0, 9)
     pixels = (np.asarray(image, np.int16) + grain).clip(0, 255)
@@ -382,12 +384,14 @@ class WordDataset(torch.utils.data.Dataset):
         size=256,                   # side, or (height, width), multiples of 32
         min_area:float=1/32**2,     # words under this share of the picture are ignored
         system_fonts:bool=True,     # write with this machine's fonts too
+        scale:float=1.,             # letters are so many times as high
     ):
         h, w = (size, size) if isinstance(size, int) else size
         if h % 32 or w % 32 or h < 32 or w < 32:
             raise ValueError(f"size {size!r}: sides must be multiples of 32, such as 256")
         if n < 1: raise ValueError(f"n={n}: ask for one picture at least")
-        self.n, self.seed, self.size, self.system_fonts = n, seed, (h, w), system_fonts
+        self.n, self.seed, self.size, self.scale = n, seed, (h, w), scale
+        self.system_fonts = system_fonts
         self.smallest, self.names = min_area*h*w, ["text"]
         self.image_ids, self._coco = list(range(1, n + 1)), None
 
@@ -396,7 +400,7 @@ class WordDataset(torch.utils.data.Dataset):
     def picture(self, i):
         "The PIL picture and its words."
         if not -self.n <= i < self.n: raise IndexError(f"picture {i} of {self.n}")
-        return draw_words(self.seed, i % self.n, self.size, self.system_fonts)
+        return draw_words(self.seed, i % self.n, self.size, self.system_fonts, self.scale)
 
     def truth(self, words):
         "Boxes `[N, 4]` as (y, x, h, w), and which are ignored: unreadable or too small."

@@ -1,17 +1,21 @@
-"What the package costs before it does anything: time to import, memory of a training"
+"What the package costs: time to start and to import, memory of a training; and the guard"
 
 import json
-import os
 import subprocess
 import sys
+from configparser import ConfigParser
+from itertools import islice
 from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from centernet_nb.commands import detect
+from centernet_nb import detect as detecting
+from centernet_nb.commands import centernet_detect, detect
+from centernet_nb.data import CocoObjects
 from centernet_nb.loss import CenterNetLoss
 from centernet_nb.network import CenterNet
-from centernet_nb.shapes import SceneDataset
+from centernet_nb.run import Run
+from centernet_nb.shapes import SceneDataset, generate_scenes
 from centernet_nb.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +27,60 @@ def python(script, cwd=ROOT):
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=cwd, check=True
     )
     return json.loads(done.stdout.strip().split("\n")[-1])
+
+
+def seconds(script, *args, cwd=ROOT):
+    """What a Python with `script` asks of the processor, from start to end: the best of three,
+    since whatever disturbs it adds"""
+    resource = pytest.importorskip("resource")
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-c", script, *map(str, args)]
+        subprocess.run(command, capture_output=True, cwd=cwd, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
+def scripts():
+    "name → what a shell runs for it, of every command in settings.ini"
+    config = ConfigParser(delimiters=["="])
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    lines = [s.split("=") for s in config["DEFAULT"]["console_scripts"].split()]
+    parts = {name: place.split(":") for name, place in lines}
+    return {
+        name: f"import sys; from {module} import {path.split('.')[0]}; sys.exit({path}())"
+        for name, (module, path) in parts.items()
+    }
+
+
+@pytest.mark.parametrize("name", scripts())
+def test_help_comes_at_once(name):
+    "Without torch, whose import alone takes longer than the half second"
+    assert seconds(scripts()[name], "--help") < 0.5
+
+
+def test_first_boxes_of_a_photo(tmp_path):
+    "Imports, model, network, boxes and pictures; most of it is torch's own import"
+    Image.new("RGB", (640, 360), "gray").save(tmp_path / "photo.jpg")
+    found = seconds(scripts()["centernet_detect"], "photo.jpg", "--size", 640, cwd=tmp_path)
+    assert found < 3, (
+        f"{found:.2f} s, of which {seconds('import torch'):.2f} are torch's import"
+    )
+
+
+def test_detecting_imports_neither_torchvision_nor_matplotlib(tmp_path):
+    "Nor torch's compiler; each of the three takes about as long as torch"
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
+    loaded = python(
+        "import json, sys; from centernet_nb.commands import centernet_detect; "
+        'centernet_detect(["photo.png"], size=[64]); print(); '
+        'heavy = ("torchvision", "matplotlib", "torch._dynamo", "pycocotools"); '
+        "print(json.dumps([m for m in heavy if m in sys.modules]))",
+        tmp_path,
+    )
+    assert loaded == []
 
 
 def test_importing_train_adds_little_to_torch():
@@ -59,8 +117,8 @@ def test_make_run_stays_under_three_gigabytes(tmp_path):
 
 
 def test_no_ratio_has_collapsed():
-    """Decoding, targets and loss, and a step's overhead stand where benchmarks/bench.json has
-    them, with room for noise; each row proves its result first"""
+    """Decoding, targets and loss, and what of a step and a photo is not the network stand as
+    benchmarks/bench.json has them, with room for noise; each row proves its result first"""
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks/bench.py", "--guard"],
         capture_output=True,
@@ -106,13 +164,16 @@ def traced(monkeypatch, owner, name):
 
 def timed_by(bench, monkeypatch, rows, count):
     "What the first `count` rows of a group time as ours, each called once"
-    ours = []
-    fake = dict(ratio=1, low=1, high=1, ours_ms=1)
-    monkeypatch.setattr(
-        bench, "alone", lambda f, other, rounds=0: (ours.append(f), f(), fake)[-1]
-    )
-    found = rows()
-    assert all(next(found) for _ in range(count))
+    ours, fake = [], dict(ratio=1, low=1, high=1, ours_ms=1)
+
+    def once(f, other, *args):
+        ours.append(f)
+        f()
+        return fake
+
+    monkeypatch.setattr(bench, "alone", once)
+    monkeypatch.setattr(bench, "paired", once)
+    assert len(list(islice(rows(), count))) == count
     return ours
 
 
@@ -140,19 +201,65 @@ def test_rows_time_the_calls_of_train(bench, monkeypatch):
     assert "decode_peaks" in decoded[-1][0] & validated[0] & detected[0]  # the rest is size
 
 
-@pytest.mark.skipif(not os.environ.get("SOAK"), reason="minutes long: SOAK=1")
+@pytest.fixture
+def photos(tmp_path):
+    "A folder of photos and their annotations"
+    return CocoObjects(tmp_path, generate_scenes(tmp_path, 2, size=64), size=64)
+
+
+def counted(monkeypatch, owner, name):
+    "A list that grows by one at each call of `owner.name`"
+    plain, calls = getattr(owner, name), []
+    note = lambda *args, **kwargs: (calls.append(1), plain(*args, **kwargs))[1]
+    monkeypatch.setattr(owner, name, note)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "group, owner, name",
+    [("step", Run, "step"), ("options", Run, "step"), ("loader", CocoObjects, "__getitem__")],
+)
+def test_rows_call_what_train_calls(bench, monkeypatch, photos, group, owner, name):
+    "A step is `Run.step`, a sample is `CocoObjects`': in `train`, and timed as ours"
+    calls = counted(monkeypatch, owner, name)
+    train(photos, steps=1, batch_size=2, progress=False)
+    assert calls
+    (ours,) = timed_by(bench, monkeypatch, bench.ROWS[group], 1)
+    calls.clear()
+    ours()
+    assert calls
+
+
+def test_picture_row_calls_what_centernet_detect_calls(bench, monkeypatch, photos, tmp_path):
+    "From a file to boxes it is `detect`, whichever way its model was found"
+    monkeypatch.setattr(bench, "forms", lambda net, folder: dict(eager=None))
+    calls = counted(monkeypatch, detecting, "smallest_canvas")
+    centernet_detect([photos.path(0)], size=[64], out=str(tmp_path / "out"))
+    assert calls
+    calls.clear()
+    timed_by(bench, monkeypatch, bench.picture_rows, 1)
+    assert calls
+
+
+def test_shares_are_of_the_calls_themselves(bench, monkeypatch, tmp_path):
+    "What the profile calls network is nearly all of a step, and its stages are all of it"
+    steps = counted(monkeypatch, Run, "step")
+    (times,) = bench.step_stages(tmp_path, rounds=1)
+    assert len(steps) == 2 and all(times.values()), times
+    assert bench.rest(times) < 0.1 * sum(times.values()), times
+
+
 @pytest.mark.parametrize("group, owner", [("loss", CenterNetLoss), ("decode", CenterNet)])
 def test_guard_sees_a_slowdown_of_two_times(bench, monkeypatch, group, owner):
     "The first row of a group passes as it is, and fails where each call does its work twice"
-    stored = bench.kept(bench.TABLE, [])
 
     def measure(name):
         row = next(bench.ROWS[name]())
         yield {**row, "group": name, "machine": bench.machine()}
 
-    now = next(measure(group))
-    assert any((r["row"], r["against"]) == (now["row"], now["against"]) for r in stored)
-    bench.guard(measure, [group], [now])
+    quick = f"quick-{group}"
+    now = next(measure(quick))
+    bench.guard(measure, [quick], [now])
     name = dict(loss="forward", decode="decode")[group]
     once = getattr(owner, name)
 
@@ -165,4 +272,11 @@ def test_guard_sees_a_slowdown_of_two_times(bench, monkeypatch, group, owner):
 
     monkeypatch.setattr(owner, name, twice)
     with pytest.raises(SystemExit, match="far from the stored ratio"):
-        bench.guard(measure, [group], [now])
+        bench.guard(measure, [quick], [now])
+
+
+def test_guard_wants_every_row_stored(bench):
+    "A row of which nothing is known cannot fail"
+    row = dict(row="x", against="y", ratio=1, group="quick-loss")
+    with pytest.raises(SystemExit, match="no ratio is stored of 'x'"):
+        bench.guard(lambda name: [row], ["quick-loss"], [])

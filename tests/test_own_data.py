@@ -128,7 +128,7 @@ def test_two_inputs_of_one_name(photos):
     Image.open("photos/0.png").save("else/0.png")
     found = "photos/0.*", "else", "--model", "run/model.safetensors", "--out", "seen"
     assert shell(centernet_detect, *found) == 0
-    assert len(list(Path("seen").glob("*_boxes.png"))) == 3
+    assert len(list(Path("seen").glob("*_boxes.jpg"))) == 3
     assert len(json.loads(Path("seen/detections.json").read_text(encoding="utf-8"))) == 3
 
 
