@@ -18,6 +18,7 @@ import yaml
 from course import check, notebook, training
 from course.answers import from_source
 from course.diagnose import judge
+from course.readme import readme
 from course.runner import run_case
 from course.table import LANGUAGES, module_of, phrase, table, tasks, trainings
 from course.training import claim_of
@@ -89,6 +90,16 @@ def test_wrong_answers_are_named(hidden, solution, component):
                     key,
                     other,
                 )
+
+
+@pytest.mark.parametrize(
+    "language, said", [("en", "20 points, and 3"), ("ru", "20 баллов и 3")]
+)
+def test_readme_adds_up(language, said):
+    text = readme(language)
+    assert said in text
+    for name, task in {**tasks(), **trainings()}.items():
+        assert text.count(f"`{name}`") == 2 and task[language] in text, name
 
 
 def test_enough_wrong_answers():

@@ -16,7 +16,9 @@ def task_rows(language):
 def sums(language):
     "What can be had together"
     every = [*tasks().values(), *trainings().values()]
-    own, extra = (sum(t["points"] for t in every if bool(t.get("extra")) is e) for e in (0, 1))
+    own, extra = (
+        sum(t["points"] for t in every if bool(t.get("extra")) is e) for e in (False, True)
+    )
     return words(language)["gets"].format(points=own, extra=extra)
 
 
