@@ -1,21 +1,33 @@
 """The course edition: what travels holds no solution, and the grader grades"""
 
 import ast
+import csv
 import json
+import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+import jsonschema
 import pytest
 import torch
-from course import check, notebook
+import yaml
+from course import check, notebook, training
 from course.answers import from_source
 from course.diagnose import judge
+from course.readme import readme
 from course.runner import run_case
-from course.table import LANGUAGES, module_of, phrase, table, tasks
+from course.table import LANGUAGES, module_of, phrase, table, tasks, trainings
+from course.training import claim_of
 from course.wrongs import WRONG, changed
 from course_unusual import sources
+from safetensors import safe_open
+from safetensors.torch import save_file
+from centernet_nb.modelfile import save_model
+from centernet_nb.network import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,9 +63,9 @@ def test_phrases_are_whole():
     for key, said in table()["phrases"].items():
         fields = [set(re.findall(r"{(\w+)}", said[language])) for language in LANGUAGES]
         assert fields[0] == fields[1], f"{key} names other facts in another language"
-    for task in tasks().values():
-        assert abs(sum(task["checks"].values()) - 1) < 1e-9, task["component"]
-        assert set(task["checks"]) <= set(table()["checks"]), task["component"]
+    for name, task in {**tasks(), **trainings()}.items():
+        assert abs(sum(task["checks"].values()) - 1) < 1e-9, name
+        assert set(task["checks"]) <= set(table()["checks"]), name
 
 
 @pytest.mark.parametrize("component", WRONG)
@@ -78,6 +90,16 @@ def test_wrong_answers_are_named(hidden, solution, component):
                     key,
                     other,
                 )
+
+
+@pytest.mark.parametrize(
+    "language, said", [("en", "20 points, and 3"), ("ru", "20 баллов и 3")]
+)
+def test_readme_adds_up(language, said):
+    text = readme(language)
+    assert said in text
+    for name, task in {**tasks(), **trainings()}.items():
+        assert text.count(f"`{name}`") == 2 and task[language] in text, name
 
 
 def test_enough_wrong_answers():
@@ -115,7 +137,7 @@ def test_cut_lines_are_gone(built):
 
 def test_what_stays_behind(built):
     names = {p.name for p in (built / "student").rglob("*")}
-    for word in ("deeper", "tests", "benchmarks", "site", "models", "answers.py", "wrongs.py"):
+    for word in ("deeper", "tests", "benchmarks", "site", "answers.py", "wrongs.py"):
         assert word not in names, word
     for path in (built / "student" / "nbs").glob("*.ipynb"):
         assert "<details>" not in path.read_text(encoding="utf-8"), f"answers in {path.name}"
@@ -209,10 +231,13 @@ def test_students_package_imports_and_checks(built):
     done = python(built / "student", "-c", code)
     assert "CenterNetHead.__init__ is not written yet" in done.stderr, done.stderr
     assert str(built) in done.stdout
-    done = python(built / "student", "-m", "course", "check", "01", "--language", "ru")
+    strict = "-m", "course", "check", "--strict"
+    done = python(built / "student", *strict, "01", "--language", "ru")
     assert "ещё не написано" in done.stdout and "0 / 2" in done.stdout, done.stderr
-    done = python(built / "student", "-m", "course", "check", "--root", "../teacher/solution")
+    assert done.returncode == 1
+    done = python(built / "student", *strict, "--root", "../teacher/solution")
     assert "18 / 18" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
 
 
 LOOP = """
@@ -241,6 +266,11 @@ class PointsNonMaxSuppression(nn.Module):
 """
 
 
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
 def submissions(built, folder):
     "The reference as a folder, an empty one as a zip, two cheats, an endless loop, a bad zip"
     (folder / "right").symlink_to(built / "teacher" / "solution")
@@ -266,8 +296,7 @@ def test_grade(built, tmp_path):
     args = "-m", "course", "grade", folder, "--out", out, "--teacher", built / "teacher"
     done = python(ROOT / "tools", *args)
     assert done.returncode == 0, done.stderr[-2000:]
-    lines = (out / "grades.csv").read_text().splitlines()
-    totals = {line.split(",")[0]: float(line.split(",")[-1]) for line in lines[1:]}
+    totals = {row["submission"]: float(row["total"]) for row in rows_of(out / "grades.csv")}
     nobody = dict.fromkeys(("empty", "hostile", "thief", "reader", "loop"), 0)
     assert totals == {"right": 18, **nobody}
     assert (
@@ -276,5 +305,204 @@ def test_grade(built, tmp_path):
     said = json.loads((out / "grades.json").read_text())["loop"]["PointsNonMaxSuppression"]
     assert said["checks"][0]["said"][0] == "too_long"
     scope = json.loads((out / "feedback" / "right" / "results.json").read_text())
-    assert scope["score"] == 18 and len(scope["tests"]) == 7
-    assert "18 of 18" in (out / "feedback" / "right" / "index.html").read_text()
+    jsonschema.validate(scope, GRADESCOPE)
+    assert scope["score"] == 18 and len(scope["tests"]) == 9
+    assert "18 of 20" in (out / "feedback" / "right" / "index.html").read_text()
+
+
+# Others' formats, as they are published
+
+
+VISIBILITY = {"enum": ["hidden", "after_due_date", "after_published", "visible"]}
+FORMAT = {"enum": ["text", "html", "simple_format", "md", "ansi"]}
+
+
+def only(required=(), **properties):
+    return dict(
+        type="object",
+        properties=properties,
+        required=list(required),
+        additionalProperties=False,
+    )
+
+
+NUMBER, TEXT, WORDS = ({"type": "number"}, {"type": "string"}, {"type": "array"})
+# gradescope-autograders.readthedocs.io/en/latest/specs, "Output format"
+GRADESCOPE = only(
+    ["score"],
+    score=NUMBER,
+    execution_time=NUMBER,
+    output=TEXT,
+    output_format=FORMAT,
+    test_output_format=FORMAT,
+    test_name_format=FORMAT,
+    visibility=VISIBILITY,
+    stdout_visibility=VISIBILITY,
+    extra_data={"type": "object"},
+    leaderboard=WORDS,
+    tests=dict(
+        type="array",
+        items=only(
+            ["score", "max_score"],
+            score=NUMBER,
+            max_score=NUMBER,
+            status={"enum": ["passed", "failed"]},
+            name=TEXT,
+            name_format=FORMAT,
+            number=TEXT,
+            output=TEXT,
+            output_format=FORMAT,
+            tags={"type": "array", "items": TEXT},
+            visibility=VISIBILITY,
+            extra_data={"type": "object"},
+        ),
+    ),
+)
+# the graders' and the reporter's own README: inputs, True where they are required
+GRADER = dict(
+    command=True,
+    timeout=False,
+    **{"test-name": True, "setup-command": False, "max-score": False},
+)
+
+
+def test_classroom_workflow(built):
+    "The three conditions of the reporter's README, its variables, and the graders' inputs"
+    text = (built / "student/.github/workflows/classroom.yml").read_text(encoding="utf-8")
+    flow = yaml.safe_load(text)
+    assert flow["name"] == "Autograding Tests" and "push" in flow[True]  # YAML's `on`
+    (job,) = flow["jobs"].items()
+    assert job[0] == "run-autograding-tests"
+    *steps, reporter = job[1]["steps"]
+    graders = [s for s in steps if "autograding" in s.get("uses", "")]
+    for step in graders:
+        assert step["uses"] == "classroom-resources/autograding-command-grader@v1"
+        given = step["with"]
+        assert {k for k, needed in GRADER.items() if needed} <= set(given) <= set(GRADER)
+        name = re.search(r"--strict (\w+)$", given["command"])[1]
+        assert name == given["test-name"] and given["max-score"] == tasks()[name]["points"]
+        assert 0 < given["timeout"] <= 360
+    ids = [s["id"] for s in graders]
+    assert len(set(ids)) == len(tasks()) and all(map(str.isalnum, ids))
+    assert reporter["uses"] == "classroom-resources/autograding-grading-reporter@v1"
+    assert reporter["with"] == {"runners": ",".join(ids)}
+    results = {f"{i.upper()}_RESULTS": f"${{{{steps.{i}.outputs.result}}}}" for i in ids}
+    assert reporter["env"] == results
+
+
+# The trainings
+
+SMALL = {
+    "TinyCoco": "size = 64, steps = 25, batch_size = 8, lr = 1e-3, warmup = 5, "
+    'gaussian = "adaptive", seed = 5',
+    "text": 'size = 128, steps = 2, batch_size = 2, lr = 1e-3, gaussian = "ellipse", seed = 5',
+}
+SOAK = bool(os.environ.get("SOAK"))
+
+
+def small(toml):
+    "The table with trainings of seconds; TinyCoco is asked for less, text for the same"
+    before, *parts = re.split(r"(?=\[\[training\]\])", toml)
+    for (name, recipe), part in zip(SMALL.items(), parts, strict=True):
+        assert f'"{name}"' in part
+        part = re.sub(r"recipe = {.*}", f"recipe = {{ {recipe} }}", part)
+        part = part.replace("anew = 30", "anew = 4").replace("least = 0.5", "least = 0.0")
+        before += part
+    return before
+
+
+def relabelled(model, **labels):
+    "A model file that says something else of itself"
+    with safe_open(model, "pt") as f:
+        about = json.loads(f.metadata()["centernet_nb"])
+        tensors = {k: f.get_tensor(k) for k in f.keys()}
+    about["labels"].update(labels)
+    save_file(tensors, model, {"centernet_nb": json.dumps(about)})
+
+
+def write_losses(path, losses):
+    rows = [f"{i},{loss!r}" for i, loss in enumerate(losses, 1)]
+    path.write_text("\n".join(["step,loss", *rows]) + "\n")
+
+
+def forged(folder, losses, score):
+    "Trainings with one lie each: name, what is left of two points, the sentence's phrase"
+    smooth = [losses[0] * 0.97**i for i in range(len(losses))]
+    write_losses(folder("invented") / "tinycoco.csv", smooth)
+    yield "invented", 0, "other_start"
+    write_losses(folder("raised") / "tinycoco.csv", [1.1 * loss for loss in losses])
+    yield "raised", 0, "other_start"
+    fifth = len(losses) // 5
+    write_losses(folder("rising") / "tinycoco.csv", losses[:-fifth] + losses[:fifth])
+    yield "rising", 1.2, "not_falling"
+    relabelled(folder("boast") / "tinycoco.safetensors", ap50=score + 0.1)
+    yield "boast", 1.4, "other_score"
+    (folder("broken") / "tinycoco.safetensors").write_bytes(b"no model")
+    yield "broken", 0, "bad_training"
+    shutil.rmtree(folder("none"))
+    yield "none", 0, "no_training"
+    link = folder("outside") / "tinycoco.csv"
+    link.unlink()
+    link.symlink_to("/etc/hostname")
+    yield "outside", 0, "bad_training"
+
+
+def test_trainings(built, tmp_path):
+    "The reference has all points; lies in history or model cost theirs; words are found"
+    student, right = tmp_path / "student", tmp_path / "submissions" / "right"
+    shutil.copytree(ROOT / "tools" / "course", tools := tmp_path / "tools" / "course")
+    shutil.copytree(built / "teacher" / "solution", right)
+    shutil.copytree(built / "student", student)
+    table_ = (ROOT / "nbs" / "course.toml").read_text(encoding="utf-8")
+    for place in (student / "course", tools):
+        (place / "course.toml").write_text(table_ if SOAK else small(table_), "utf-8")
+    done = python(student, "-m", "course", "check", "train", "--root", right)
+    assert re.search(r"TinyCoco +2 / 2\n", done.stdout), done.stdout + done.stderr
+    if not SOAK:  # what finds words is a network that lesson 06 has trained for longer
+        save_model(load_model("text"), right / "trained" / "text.safetensors")
+
+    def folder(name):
+        (right.parent / name).mkdir()
+        (right.parent / name / "centernet_nb").symlink_to(right / "centernet_nb")
+        return Path(shutil.copytree(right / "trained", right.parent / name / "trained"))
+
+    trained = right / "trained"
+    losses = [float(row["loss"]) for row in rows_of(trained / "tinycoco.csv")]
+    wrong = list(forged(folder, losses, claim_of(trained / "tinycoco.safetensors")[0]))
+    shutil.copy(trained / "tinycoco.safetensors", folder("wordless") / "text.safetensors")
+    given = "--out", tmp_path / "grades", "--teacher", built / "teacher"
+    names = [] if SOAK else ["--only", "TinyCoco", "text"]
+    done = python(tools.parent, "-m", "course", "grade", right.parent, *given, *names)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = {row["submission"]: row for row in rows_of(tmp_path / "grades" / "grades.csv")}
+    every = json.loads((tmp_path / "grades" / "grades.json").read_text())
+    assert float(rows["right"]["TinyCoco"]) == 2, every["right"]["TinyCoco"]
+    assert float(rows["right"]["total"]) == (20 if SOAK else 2)
+    assert float(rows["right"]["extra"]) == 3, every["right"]["text"]
+    assert float(rows["wordless"]["extra"]) == 0
+    for name, points, phrase_ in wrong:
+        said = [c["said"] for c in every[name]["TinyCoco"]["checks"] if c["said"]]
+        assert float(rows[name]["TinyCoco"]) == points, (name, said)
+        assert phrase_ in {key for key, _ in said}, (name, said)
+        assert all(phrase(k, language, **f) for k, f in said for language in LANGUAGES)
+
+
+def test_histories(tmp_path):
+    "What a history must be, told from numbers alone"
+    falling = [10 / (i + 1) for i in range(100)]
+    assert training.judge_fall(falling, 100) is None
+    assert training.judge_fall(falling, 120)[0] == "short_history"
+    said = training.judge_fall(falling[:80] + [0.15] * 20, 100)
+    assert said == ("not_falling", dict(at=5, got="0.15", expected="0.1428"))
+    assert training.judge_fall([*falling[:99], math.nan], 100)[0] == "not_falling"
+    again = {"losses": torch.tensor(falling[:30])}
+    assert training.judge_start(falling, again) is None
+    assert training.judge_start([x * 1.01 for x in falling], again) is None
+    late = [*falling[:29], 1.06 * falling[29]]
+    assert training.judge_start(late, again)[1]["at"] == 30
+    assert training.judge_start([math.nan] * 30, again)[0] == "other_start"
+    assert training.judge_start(falling, {"error": "died:"}) == ("died", dict(error="died:"))
+    for text in ("step,loss\n1,2\n3,1\n", "step,loss\n1,much\n"):
+        (tmp_path / "h.csv").write_text(text)
+        with pytest.raises(ValueError):
+            training.losses_of(tmp_path / "h.csv")

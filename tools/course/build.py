@@ -13,6 +13,7 @@ import torch
 from . import notebook
 from .answers import answered
 from .cases import MAKERS
+from .classroom import workflow
 from .readme import readme, rubric
 from .table import LANGUAGES, table, tasks
 
@@ -30,6 +31,7 @@ TRAVELS = (
     "check",
     "notebook",
     "export",
+    "training",
 )
 FASTMAPS = '''"""What the lessons borrow: parity of a kernel, both steps of decoding in one"""
 
@@ -71,10 +73,15 @@ setup:  ## an environment with all that is needed
 check:  ## what is right so far
 \t@$(BIN)/python -m course check --language $(LANG) $(TASK)
 
+check-train:  ## both trainings, minutes each: run, kept in trained/, judged
+\t@$(BIN)/python -m course check --language $(LANG) train
+
+train: check-train
+
 lab:  ## the lessons
 \t$(BIN)/jupyter lab nbs
 
-.PHONY: setup check lab
+.PHONY: setup check check-train train lab
 """
 PROJECT = """[build-system]
 requires = ["setuptools>=77"]
@@ -134,6 +141,8 @@ def write_package(out, notebooks):
             shutil.copy(file, out)
     for name, text in made.items():
         (out / f"{name}.py").write_text(text, encoding="utf-8")
+    (out / "models").mkdir()  # where the package looks for models of its own
+    (out / "models" / "README").write_text("The course brings none.\n", encoding="utf-8")
     shim = FASTMAPS.format(odd=odd_source())
     (out / "fastmaps.py").write_text(shim, encoding="utf-8")
 
@@ -171,6 +180,9 @@ def student(out):
         (out / name).write_text(readme(language), encoding="utf-8")
     (out / "Makefile").write_text(MAKEFILE, encoding="utf-8")
     (out / "pyproject.toml").write_text(PROJECT.format(needs=needs()), encoding="utf-8")
+    flow = out / ".github" / "workflows" / "classroom.yml"
+    flow.parent.mkdir(parents=True)
+    flow.write_text(workflow(), encoding="utf-8")
     ignored = ".venv/\n__pycache__/\nruns/\n*.egg-info/\n"
     (out / ".gitignore").write_text(ignored, encoding="utf-8")
     shutil.copy(ROOT / "LICENSE", out)
@@ -182,6 +194,7 @@ def teacher(out, seed):
         notebook.write(nb, out / "solution" / "nbs" / name)
     write_package(out / "solution" / "centernet_nb", notebooks.values())
     write_checks(out / "hidden.pt", True, seed)
+    (out / "seed.txt").write_text(f"{seed}\n", encoding="utf-8")  # of the pictures of text
     for language in LANGUAGES:
         name = "rubric.md" if language == "en" else f"rubric.{language}.md"
         (out / name).write_text(rubric(language), encoding="utf-8")

@@ -11,10 +11,11 @@ import torch
 from .diagnose import judge
 from .notebook import exported, read
 from .runner import run_case
-from .table import check_name, module_of, phrase, tasks
+from .table import check_name, module_of, phrase, task_of, tasks, trainings
+from .training import FOLDER, judge_training, stopped, write_training
 
-# these say nothing by themselves: they count once some other check of the component passes
-ALONE = {"refuses", "untouched", "shape", "few"}
+# these say nothing by themselves: they count once some other check passes
+ALONE = {"refuses", "untouched", "shape", "few", "loss", "score"}
 
 
 def submitted(root, component):
@@ -27,11 +28,12 @@ def submitted(root, component):
     return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
-def stage(given, component, source, out):
-    "A package in `out` in which this one module is the student's"
+def stage(given, sources, out):
+    "A package in `out` in which the modules of `sources` are the student's"
     package = Path(out) / "centernet_nb"
     shutil.copytree(given, package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / f"{module_of(component)}.py").write_text(source, encoding="utf-8")
+    for module, source in sources.items():
+        (package / f"{module}.py").write_text(source, encoding="utf-8")
 
 
 def load(folder, module, component):
@@ -50,7 +52,7 @@ def load(folder, module, component):
 def run_here(given, component, source, cases):
     "Answers of a student's component, in this process"
     with tempfile.TemporaryDirectory() as folder:
-        stage(given, component, source, folder)
+        stage(given, {module_of(component): source}, folder)
         with contextlib.redirect_stdout(io.StringIO()):
             make = load(folder, module_of(component), component)
             return [run_case(make, c) for c in cases]
@@ -58,7 +60,7 @@ def run_here(given, component, source, cases):
 
 def points_of(component, found):
     "Points and rows (check, share, phrase or None) of one component"
-    task = tasks()[component]
+    task = task_of(component)
     works = any(said is None for check, said in found.items() if check not in ALONE)
     rows = [
         (c, share, found[c], works or c not in ALONE) for c, share in task["checks"].items()
@@ -70,7 +72,7 @@ def points_of(component, found):
 def report(component, found, language):
     "Lines of the table for one component"
     points, rows = points_of(component, found)
-    of = tasks()[component]["points"]
+    of = task_of(component)["points"]
     yield f"{component:26}{points:5g} / {of:g}"
     said = [r for r in rows if r[2]]
     if len(said) == len(rows) and {r[2][0] for r in said} == {"not_written"}:
@@ -87,8 +89,33 @@ def chosen(words):
     return [c for c in tasks() if c in named or not words]
 
 
+def shown(name, found, language):
+    "Print a row of the table with its sentences; the points"
+    print("\n".join(report(name, found, language)), flush=True)
+    return points_of(name, found)[0]
+
+
+def train(root, words=(), language="en"):
+    "Train both networks with the student's components, keep and judge them; the share"
+    here, root, total = Path(__file__).resolve().parent, Path(root), 0
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {module_of(c): submitted(root, c) for c in tasks()}
+        stage(here / "given" / "centernet_nb", sources, folder)
+        make = load(folder, "network", "CenterNet")
+        run = lambda cases, model=None: [run_case(make, {**c, "model": model}) for c in cases]
+        for name in trainings():
+            print(phrase("training", language, name=name, folder=FOLDER), flush=True)
+            try:
+                found = judge_training(name, root, run, **write_training(name, root / FOLDER))
+            except Exception as e:
+                said = stopped(f"{type(e).__name__}: {e}"[:300])
+                found = dict.fromkeys(trainings()[name]["checks"], said)
+            total += shown(name, found, language)
+    return total / sum(t["points"] for t in trainings().values())
+
+
 def check(root, words=(), language="en"):
-    "Print the table; the number of points"
+    "Print the table; the share of the points that are there"
     here = Path(__file__).resolve().parent
     torch.set_num_threads(1)
     judged = torch.load(here / "cases.pt", weights_only=True)
@@ -97,9 +124,7 @@ def check(root, words=(), language="en"):
         source = submitted(root, component)
         cases = judged[component]["cases"]
         answers = run_here(here / "given" / "centernet_nb", component, source, cases)
-        found = judge(judged[component], answers)
-        print("\n".join(report(component, found, language)), flush=True)
-        total += points_of(component, found)[0]
+        total += shown(component, judge(judged[component], answers), language)
         of += tasks()[component]["points"]
     print(f"{'':26}{total:5g} / {of:g}")
-    return total
+    return total / of

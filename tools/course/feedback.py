@@ -1,7 +1,7 @@
 """A page for each student, and the same as Gradescope reads it"""
 
 from html import escape
-from .table import check_name, phrase, table
+from .table import check_name, phrase, table, task_of
 
 STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}"
@@ -16,6 +16,13 @@ def sentence(row, language):
     return phrase(key, language, **facts)
 
 
+def points_in(parts):
+    "Points that there are and could be, then the extra ones"
+    own = [p for c, p in parts.items() if not task_of(c).get("extra")]
+    extra = [p for c, p in parts.items() if task_of(c).get("extra")]
+    return [round(sum(p[k] for p in ps), 3) for ps in (own, extra) for k in ("points", "of")]
+
+
 def rows_of(component, part, language):
     yield f"<tr><th>{component}</th><th>{part['points']:g} / {part['of']:g}</th></tr>"
     for row in part["checks"]:
@@ -25,8 +32,10 @@ def rows_of(component, part, language):
 
 def page(name, parts, language):
     "One submission's feedback as a page of HTML"
-    points, of = (sum(p[k] for p in parts.values()) for k in ("points", "of"))
-    total = table()["readme"]["lost"][language].format(points=f"{points:g}", of=f"{of:g}")
+    points, of, more, most = (f"{n:g}" for n in points_in(parts))
+    total = table()["readme"]["lost"][language].format(points=points, of=of)
+    if most != "0":
+        total += table()["readme"]["extra"][language].format(points=more, of=most)
     rows = "\n".join(r for c, p in parts.items() for r in rows_of(c, p, language))
     return (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<meta charset="utf-8">\n'

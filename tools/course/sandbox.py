@@ -139,6 +139,7 @@ class Zygote:
     "The process from which all others are forked"
 
     def __init__(self):
+        torch.cpu._is_avx512_bf16_supported()  # looks the processor up while there is /proc
         self.sock, far = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:

@@ -19,6 +19,14 @@ def tasks():
     return {t["component"]: t for t in table()["task"]}
 
 
+def trainings():
+    return {t["name"]: t for t in table()["training"]}
+
+
+def task_of(name):
+    return {**tasks(), **trainings()}[name]
+
+
 def module_of(component):
     "The module that a component's lesson exports, as in `03_convert`"
     lesson = tasks()[component]["lesson"]

@@ -36,8 +36,8 @@ RESNET = [
     ("res_no_norm", "self.relu(self.bn2(self.conv2(x)) +", "self.relu(self.conv2(x) +"),
     (
         "res_is_18",
-        "super().__init__((3, 4, 6, 3), stages)",
-        "super().__init__((2, 2, 2, 2), stages)",
+        "super().__init__((3, 4, 6, 3), stages",
+        "super().__init__((2, 2, 2, 2), stages",
     ),
     ("res_no_pool", "x = self.maxpool(self.relu(", "x = (self.relu("),
     ("res_no_stride", "width, 1 if i == 0 else 2)", "width, 1 if i < 2 else 2)"),
