@@ -9,6 +9,7 @@ import finish_site
 import prepare_site
 import pytest
 import quarto_lite as q
+import site_model
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -430,7 +431,7 @@ def test_int8_weights_lose_nothing(tmp_path):
     from centernet_nb.deploy import OnnxDetector
     from centernet_nb.network import load_model
 
-    labels = prepare_site.write_model(tmp_path / "text.onnx")
+    labels = site_model.write_model(tmp_path / "text.onnx")
     assert (tmp_path / "text.onnx").stat().st_size < 4e6 and labels["names"] == ["text"]
     kinds = [n.op_type for n in onnx.load(str(tmp_path / "text.onnx")).graph.node]
     assert kinds.count("DequantizeLinear") > 15
