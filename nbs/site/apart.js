@@ -47,14 +47,14 @@
     const picture = (canvas) => { canvas.width = view.width; canvas.height = view.height; canvas.getContext("2d").drawImage(view.photo, 0, 0); };
     const output = (key, title, name, range, masked, root) => ({ key, title, s: view.stride, field: view.field, paint: (c) => paint(c, now(), now()[name], range(), masked && now().heat, root), at: (y, x) => now()[name][cell(now(), view.stride, y, x)].toFixed(2) });
     const reach = (name) => [0, Math.max(1, ...view.born.at(-1)[name].filter((_, i) => view.born.at(-1).heat[i] > .2))];
-    const stages = view.maps.map((m, k) => ({ key: `map-${k}`, title: `${m.up ? "upscaled" : "backbone"}, ${FRACTION(m.stride)}`, s: m.stride, field: m.field, stage: true,
-      more: `${m.channels} channels; a cell is ${m.stride} pixels wide and sees ${m.field[1] - m.field[0] + 1}`,
+    const stages = view.maps.map((m, k) => ({ key: `map-${k}`, title: `${m.up ? "up" : "stage"}, ${FRACTION(m.stride)}`, s: m.stride, field: m.field, stage: true,
+      more: `${m.up ? "upscaled" : "a stage of the backbone"}, ${m.channels} channels; a cell is ${m.stride} pixels wide and sees ${m.field[1] - m.field[0] + 1}`,
       paint: (c) => paint(c, m, m.planes[state.channel], m.range[state.channel]), at: (y, x) => m.planes[state.channel][cell(m, m.stride, y, x)].toFixed(2) }));
     const sees = `sees ${view.field[1] - view.field[0] + 1} pixels`;
     return [{ key: "photo", title: "photo", s: 1, paint: picture, at: (y, x) => `${y | 0}, ${x | 0}`, more: "the squares are what the maps see of it around the point" }, ...stages,
       { ...output("heat", "heat", "heat", () => [0, 1], false, true), more: `the probability that a word's centre is in the cell, drawn as its root so that weak heat shows; ${sees}` },
       { ...output("peaks", "peaks", "heat", () => [0, 2], false, true), marks: "svg:circle", more: "the cells that stay: largest of their window, over the threshold" },
-      { ...output("dy", "offset, down", "dy", () => [0, 1], true), more: "where in the cell the centre is, from its upper edge" }, { ...output("dx", "offset, right", "dx", () => [0, 1], true), more: "and from its left edge" },
+      { ...output("dy", "offset y", "dy", () => [0, 1], true), more: "where in the cell the centre is, from its upper edge" }, { ...output("dx", "offset x", "dx", () => [0, 1], true), more: "and from its left edge" },
       { ...output("bh", "height", "bh", () => reach("bh"), true), more: "of the box, in cells" }, { ...output("bw", "width", "bw", () => reach("bw"), true), more: "of the box, in cells" },
       { key: "boxes", title: "boxes", s: view.stride, field: view.field, paint: picture, marks: "svg:rect", at: () => `${state.rows.length}`, more: "read off the peaks" }];
   }
@@ -224,7 +224,7 @@
     }
     file.addEventListener("change", () => { if (file.files[0]) own(file.files[0]); });
 
-    root.replaceChildren(node("div", { class: "cnb-apart" }, stage, formula), strip, node("div", { class: "cnb-settings" }, ...Object.values(rows).map((r) => r.row)), node("label", { class: "cnb-own" }, node("span", {}, "your own photo"), file), bar, said, credit);
+    root.replaceChildren(node("div", { class: "cnb-apart" }, stage, formula), strip, node("div", { class: "cnb-settings" }, ...Object.values(rows).map((r) => r.row)), node("label", { class: "cnb-own" }, node("span", {}, "own photo"), file), bar, said, credit);
     root.classList.add("cnb-live");
     credit.textContent = `Photo: ${first.credit}. No training has seen it.`;
     root.cnb = { state, get view() { return view; }, get list() { return list; }, point, choose, own };
