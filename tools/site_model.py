@@ -136,25 +136,28 @@ def channels(model) -> dict[str, int]:
 # ---------------------------------------------------------------- the file
 
 
+def network():
+    """The built-in text model, or where there is none yet an untrained one that says so; and
+    what to say of it."""
+    import torch
+    from centernet_nb.network import CenterNet, load_model
+
+    if (ROOT / "centernet_nb" / "models" / "text.safetensors").exists():
+        return load_model("text"), {}
+    torch.manual_seed(0)
+    small = dict(depth=18, stages=3)
+    net = CenterNet(False, head_kwargs=dict(c_classes=1), backbone_kwargs=small).eval()
+    return net, dict(names=["text"], size=256, untrained=True)
+
+
 def write_model(path: Path, size: int = 512) -> dict:
-    """The built-in text model as ONNX, or where there is none yet an untrained one that says
-    so; returns its labels, which lie beside it as JSON."""
+    "`network` as ONNX; returns its labels, which lie beside it as JSON."
     import onnx
     import torch
     from centernet_nb.deploy import export_onnx
-    from centernet_nb.network import CenterNet, load_model
 
     torch.set_num_threads(1)
-    if (ROOT / "centernet_nb" / "models" / "text.safetensors").exists():
-        net, labels = load_model("text"), {}
-    else:
-        torch.manual_seed(0)
-        net = CenterNet(
-            pretrained=False,
-            head_kwargs=dict(c_classes=1),
-            backbone_kwargs=dict(depth=18, stages=3),
-        ).eval()
-        labels = dict(names=["text"], size=256, untrained=True)
+    net, labels = network()
     net.points_to_objects.objects_per_image, net.points_to_objects.min_confidence = 100, 0.05
     path.parent.mkdir(parents=True, exist_ok=True)
     export_onnx(net, path, **labels)
