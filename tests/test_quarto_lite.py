@@ -512,7 +512,8 @@ def test_nbdev_can_document_every_cell():
 
 
 def test_reports_become_tables():
-    lines = "step 5, 2.0 minutes: AP50 0.30 on 4 photos\nstep 9, 4.5 minutes: AP50 0.61 on 4 photos"
+    form = "step {}, {} minutes: AP50 {} on 4 photos".format
+    lines = form(5, "2.0", "0.30") + "\n" + form(9, "4.5", "0.61")
     made = tables.of_stream(f"a *word* before\n\n{lines}\n\n| AP |\n|---:|\n| 0.5 |\n")
     assert made == (
         "a \\*word\\* before\n\n"
