@@ -9,6 +9,8 @@ import finish_site
 import prepare_site
 import pytest
 import quarto_lite as q
+import site_model
+import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -430,7 +432,7 @@ def test_int8_weights_lose_nothing(tmp_path):
     from centernet_nb.deploy import OnnxDetector
     from centernet_nb.network import load_model
 
-    labels = prepare_site.write_model(tmp_path / "text.onnx")
+    labels = site_model.write_model(tmp_path / "text.onnx")
     assert (tmp_path / "text.onnx").stat().st_size < 4e6 and labels["names"] == ["text"]
     kinds = [n.op_type for n in onnx.load(str(tmp_path / "text.onnx")).graph.node]
     assert kinds.count("DequantizeLinear") > 15
@@ -507,3 +509,34 @@ def test_nbdev_can_document_every_cell():
     assert not bad, "move the imports of these cells into a cell of their own:\n" + "\n".join(
         bad
     )
+
+
+def test_reports_become_tables():
+    form = "step {}, {} minutes: AP50 {} on 4 photos".format
+    lines = form(5, "2.0", "0.30") + "\n" + form(9, "4.5", "0.61")
+    made = tables.of_stream(f"a *word* before\n\n{lines}\n\n| AP |\n|---:|\n| 0.5 |\n")
+    assert made == (
+        "a \\*word\\* before\n\n"
+        "| step | minutes | AP50 on 4 photos |\n|--:|--:|--:|\n| 5 | 2.0 | 0.30 |\n"
+        "| 9 | 4.5 | 0.61 |\n\n| AP |\n|---:|\n| 0.5 |"
+    )
+    value = "{'as it is': AP 0.1  AP50 0.2,\n 'heat+size': AP 0.3  AP50 0.4}"
+    assert tables.of_value(value).splitlines()[2:] == [
+        "| as it is | 0.1 | 0.2 |",
+        "| heat+size | 0.3 | 0.4 |",
+    ]
+    for text in ("one line", "two lines\nof prose, no more", "{'a': 1.0,\n 'b': 2.0}"):
+        assert tables.of_stream(text) is None and tables.of_value(text) is None, text
+
+
+def test_bars_of_old_runs_are_left_out():
+    bar = "100%|█████| 400/400 [01:56<00:00,  3.44it/s, loss=0.01]\n"
+    outputs = [
+        dict(output_type="stream", name="stderr", text=[bar]),
+        dict(output_type="stream", name="stdout", text=["one: 1, two: 2\n"]),
+        dict(output_type="stream", name="stdout", text=["one: 3, two: 4\n"]),
+        dict(output_type="execute_result", data={"text/plain": "3"}, metadata={}),
+    ]
+    first, last = tables.shown(outputs)
+    assert first["data"]["text/markdown"].endswith("| 1 | 2 |\n| 3 | 4 |")
+    assert last["data"] == {"text/plain": "3"}

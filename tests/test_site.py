@@ -1,17 +1,11 @@
 """The built site, read by a parser and used in a headless Chromium: mouse, touch, keyboard,
-light, dark, desktop, phone.
-
-A `_docs` that is newer than everything it is made of is used as it is; otherwise the site is
-built in a copy."""
+light, dark, desktop, phone."""
 
 import html.parser
 import importlib
 import json
 import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 import browser
@@ -29,51 +23,6 @@ needs_browser = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.DRIVER),
     reason="no Chromium and chromedriver on PATH: the pages cannot be used, only read",
 )
-
-
-def fresh(site: Path) -> bool:
-    "Is the site newer than every file it is made of?"
-    if not (site / "index.html").exists():
-        return False
-    parts = [
-        ROOT / "_quarto.yml",
-        ROOT / "settings.ini",
-        *(
-            p
-            for d in ("nbs", "centernet_nb", "tools")
-            for p in (ROOT / d).rglob("*")
-            if p.is_file()
-            and p.suffix != ".pyc"
-            and p.name not in ("nbdev.yml", "_modidx.py", ".last_checked")
-        ),
-    ]
-    return max(p.stat().st_mtime for p in parts) <= (site / "index.html").stat().st_mtime
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    if fresh(ROOT / "_docs"):
-        return ROOT / "_docs"
-    if not shutil.which("quarto"):
-        pytest.importorskip(
-            "smalldocs",
-            reason="neither Quarto nor smalldocs (Python 3.11 or newer) is here to build the "
-            "site",
-        )
-    copy = tmp_path_factory.mktemp("site") / "copy"
-    shutil.copytree(
-        ROOT,
-        copy,
-        symlinks=True,
-        ignore=lambda d, names: {
-            n for n in names if n in (".git", ".venv", "_docs", "_proc", "__pycache__", "runs")
-        },
-    )
-    done = subprocess.run(
-        [sys.executable, "tools/build_docs.py"], cwd=copy, capture_output=True, text=True
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return copy / "_docs"
 
 
 class Page(html.parser.HTMLParser):
@@ -266,24 +215,6 @@ def test_sitemap_llms_and_search_index(site, pages):
 # ---------------------------------------------------------------- used
 
 
-@pytest.fixture(scope="session")
-def home(site):
-    with browser.served(site, BASE) as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-def desktop():
-    with browser.Browser() as b:
-        yield b
-
-
-@pytest.fixture(scope="session")
-def phone():
-    with browser.Browser(phone=True) as b:
-        yield b
-
-
 @needs_browser
 def test_every_page_fits_a_phone_and_loads_without_an_error(phone, home, pages):
     phone.errors()
@@ -417,7 +348,8 @@ def iou(a, b):
 
 @needs_browser
 def test_figures_compute_what_the_package_computes(desktop, home):
-    from centernet_nb.convert import ObjectsToPoints, decode_peaks, gaussian_radius
+    from centernet_nb.convert import ObjectsToPoints, gaussian_radius
+    from centernet_nb.fastmaps import decode_peaks
     from centernet_nb.loss import CenterNetLoss
 
     desktop.open(home + FIGURES)

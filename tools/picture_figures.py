@@ -41,6 +41,10 @@ if __name__ == "__main__":
         b.open(home + "figures_to_touch.html")
         for name in ("gaussian", "overlap", "peaks"):
             shoot(b, f"[data-figure={name}]", out / f"{name}.png")
+        b.open(home + "nms.html")
+        b.js("document.querySelector('[data-apart]').scrollIntoView()")
+        b.wait("document.querySelector('[data-apart]').dataset.state === 'done'")
+        shoot(b, "[data-apart]", out / "apart.jpg")
         b.open(home + "detector.html")
         b.wait("document.querySelectorAll('.cnb-samples button').length > 1")
         b.js(

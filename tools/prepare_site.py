@@ -21,10 +21,16 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import check_site
+import tables
 from quarto_lite import front_matter, staged, text_of
+from site_model import write_model
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = {"data-figure=": "figures.js", "data-detector": "detector.js"}
+SCRIPTS = {
+    "figures.js": r"data-(figure|apart)=",
+    "apart.js": r"data-apart=",
+    "detector.js": r"data-detector",
+}
 
 
 def settings() -> dict:
@@ -106,6 +112,7 @@ DRAWN = re.compile(
     r"_|[a-z]|ax|axes|fig|figure|colour|title|titles|name|names|text|left|right|middle|dx|dy|loss|edges|weights"
 )
 LESSON = re.compile(r"0\d_\w+\.ipynb")
+TRAINED = re.compile(r"0[56]_\w+\.ipynb")  # lessons that print reports
 
 
 def has_picture(cell: dict) -> bool:
@@ -298,12 +305,18 @@ def show_code(nb: dict, original: dict) -> None:
 def readable(text: str) -> str:
     """nbdev's Markdown of a documented name, its `__dunder__` names kept whole and without the
     docstring that Python itself gives a method that has none."""
-    text = re.sub(r"^\*?Call self as a function\.\*?$", "", text, flags=re.M)
+    text = brief(re.sub(r"^\*?Call self as a function\.\*?$", "", text, flags=re.M))
     parts = re.split(r"(?s)(^```.*?^```|`[^`\n]*`)", text, flags=re.M)
     return "".join(
         p if i % 2 else re.sub(r"(?<![\\\w])__(\w+?)__(?!\w)", r"\_\_\1\_\_", p)
         for i, p in enumerate(parts)
     )
+
+
+def brief(text: str) -> str:
+    "A signature without addresses in memory, a dictionary of a long line as `{…}`."
+    text = re.sub(r" at 0x[0-9a-f]{6,}", "", text)
+    return re.sub(r"^.{160,}$", lambda m: re.sub(r"=\{.*\}", "={…}", m[0]), text, flags=re.M)
 
 
 # ---------------------------------------------------------------- a whole page
@@ -332,6 +345,8 @@ def complete(
             cell["source"] = near_links(text_of(cell["source"]), page, home, shown)
         if cell["cell_type"] != "code":
             continue
+        if TRAINED.fullmatch(page):
+            cell["outputs"] = tables.shown(cell.get("outputs", []))
         for out in cell.get("outputs", []):
             data = out.get("data", {})
             if "text/markdown" in data:
@@ -357,8 +372,8 @@ def complete(
             links = f"[Open in Colab]({colab}) · {links}"
         cells.insert(head, markdown(f"::: {{.page-links}}\n{links}\n:::\n"))
     up = "../" * page.count("/")
-    for mark, script in SCRIPTS.items():
-        if mark in everything:
+    for script, mark in SCRIPTS.items():
+        if re.search(mark, everything):
             tag = f'<script src="{up}site/{script}" defer></script>'
             cells.append(markdown(f"```{{=html}}\n{tag}\n```\n"))
     return as_lines(nb)
@@ -446,7 +461,7 @@ def entry(module, name: str, where: dict, notebook: str, git: str) -> str:
     anchor = name.lower() + ("-" + module.__name__.rpartition(".")[2] if twice else "")
     head = f"### [{name}]({page}) {{#{anchor}}}\n\n"
     if not (inspect.isclass(obj) or inspect.isfunction(obj)):
-        return head + f"```python\n{name} = {shorten(repr(obj))}\n```\n"
+        return head + f"```python\n{name} = {shorten(brief(repr(obj)))}\n```\n"
     line, doc = (
         inspect.getsourcelines(obj)[1],
         inspect.cleandoc(
@@ -457,7 +472,7 @@ def entry(module, name: str, where: dict, notebook: str, git: str) -> str:
         shown = str(DocmentText(obj, maxline=110, docstring=False))
     except (OSError, TypeError, ValueError):
         shown = name + signature(obj)  # a class whose methods Python generated
-    text = head + (f"{doc}\n\n" if doc else "") + f"```python\n{shown}\n```\n\n"
+    text = head + (f"{doc}\n\n" if doc else "") + f"```python\n{brief(shown)}\n```\n\n"
     methods = (
         [
             m
@@ -528,86 +543,6 @@ def api_page() -> str:
             for n in names
         ]
     return "\n".join(parts)
-
-
-# ---------------------------------------------------------------- the detector's model
-
-
-def int8_weights(model) -> int:
-    """Store the large weights of an ONNX model as int8 with a float32 scale a channel, undone
-    by a `DequantizeLinear` in front of the layer, which computes in float32 as before. Only
-    where nothing is lost: the weights lie on such a grid already, as those of a packed model
-    file do. Returns how many it packed."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    packed, kept, nodes = 0, [], []
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        for axis in (0, 1) if values.dtype == np.float32 and values.size > 2000 else ():
-            rest = tuple(i for i in range(values.ndim) if i != axis)
-            scale = np.abs(values).max(rest, keepdims=True) / 127
-            scale = np.where(scale == 0, np.float32(1), scale)
-            steps = values / scale
-            if np.abs(steps - steps.round()).max() > 1e-3:
-                continue
-            name, parts = tensor.name, dict(int8=steps.round().astype(np.int8))
-            parts |= dict(scale=scale.ravel(), zero=np.zeros(scale.size, np.int8))
-            kept += [numpy_helper.from_array(v, f"{name}.{k}") for k, v in parts.items()]
-            inputs = [f"{name}.{k}" for k in parts]
-            nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
-            packed += 1
-            break
-        else:
-            kept.append(tensor)
-    for part, new in (
-        (model.graph.initializer, kept),
-        (model.graph.node, [*nodes, *model.graph.node]),
-    ):
-        new = list(new)
-        del part[:]
-        part.extend(new)
-    return packed
-
-
-def write_model(path: Path, size: int = 512) -> dict:
-    """The built-in text model as ONNX, or where there is none yet an untrained one that says
-    so; returns its labels."""
-    import onnx
-    import torch
-    from centernet_nb.deploy import export_onnx
-    from centernet_nb.network import CenterNet, load_model
-
-    torch.set_num_threads(1)
-    if (ROOT / "centernet_nb" / "models" / "text.safetensors").exists():
-        net, labels = load_model("text"), {}
-    else:
-        torch.manual_seed(0)
-        net = CenterNet(
-            pretrained=False,
-            head_kwargs=dict(c_classes=1),
-            backbone_kwargs=dict(depth=18, stages=3),
-        ).eval()
-        labels = dict(names=["text"], size=256, untrained=True)
-    net.points_to_objects.objects_per_image, net.points_to_objects.min_confidence = 100, 0.05
-    path.parent.mkdir(parents=True, exist_ok=True)
-    export_onnx(net, path, **labels)
-    model = onnx.load(str(path))
-    int8_weights(model)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
-    labels = {
-        "size": size,
-        **{
-            k: v
-            for k, v in {**getattr(net, "labels", {}), **labels}.items()
-            if isinstance(v, (str, int, float, bool, list))
-        },
-    }
-    path.with_suffix(".json").write_text(
-        json.dumps({**labels, "bytes": path.stat().st_size}), encoding="utf-8"
-    )
-    return labels
 
 
 def main() -> None:

@@ -40,6 +40,23 @@ function fit({ data, width, height }, size, mean, std) {  // deploy.fit: shrunke
   return { x, H, W, h, w, factor };
 }
 
+async function drawn(blob) {  // a file → pixels, what is transparent white, as in Python
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" }).catch(() => { throw new Failure("picture", "it is not a picture this browser can read"); });
+  const shrink = Math.min(1, 4096 / Math.max(bitmap.width, bitmap.height)), size = [bitmap.width, bitmap.height].map((v) => Math.max(1, Math.round(v * shrink)));
+  const canvas = new OffscreenCanvas(...size), context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff"; context.fillRect(0, 0, ...size); context.drawImage(bitmap, 0, 0, ...size);
+  return Object.assign(context.getImageData(0, 0, ...size), { canvas });
+}
+function planes({ data, dims: [, c, h, w] }) {  // a map, channel by channel, each with its least and greatest value
+  const cut = Array.from({ length: c }, (_, k) => data.slice(k * h * w, (k + 1) * h * w));
+  return { h, w, planes: cut, range: cut.map((p) => p.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity])) };
+}
+function shown(canvas, f) {
+  const copy = new OffscreenCanvas(f.W, f.H);
+  copy.getContext("2d").drawImage(canvas, 0, 0, f.w, f.h);
+  return copy.transferToImageBitmap();
+}
+
 async function bytes(address, what, told) {  // a file, counted as it comes in
   let answer;
   try { answer = await fetch(address); }
@@ -73,12 +90,15 @@ onmessage = async ({ data: asked }) => {
     await new Promise((next) => setTimeout(next));
     if (asked.turn < newest) return;              // a newer picture waits already
     postMessage({ kind: "looking", turn: asked.turn });
-    const begin = performance.now(), f = fit(asked.picture, asked.size, asked.mean, asked.std);
-    const got = await session.run({ images: new ort.Tensor("float32", f.x, [1, 3, f.H, f.W]) });
+    const begin = performance.now(), picture = asked.picture || await drawn(asked.blob), f = fit(picture, asked.size, asked.mean, asked.std);
+    const got = await session.run({ images: new ort.Tensor("float32", f.x, [1, 3, f.H, f.W]) }, ["objects", "heat", ...(asked.maps || [])]);
     const rows = [], d = got.objects.data, k = got.objects.dims[1];
     for (let i = 0; i < k; i++) if (d[6 * i + 5] > 0) rows.push([0, 1, 2, 3].map((c) => d[6 * i + c] / f.factor).concat(d[6 * i + 4], d[6 * i + 5]));
     delete f.x;
-    postMessage({ kind: "found", turn: asked.turn, rows, fitted: f, heat: got.heat.data, dims: got.heat.dims, ms: performance.now() - begin });
+    const answer = { kind: "found", turn: asked.turn, rows, fitted: f, heat: got.heat.data, dims: got.heat.dims, ms: performance.now() - begin };
+    if (!asked.maps) return postMessage(answer);
+    const maps = asked.maps.map((name) => planes(got[name])), photo = shown(picture.canvas, f);
+    postMessage({ ...answer, maps, photo }, [photo, ...maps.flatMap((m) => m.planes.map((p) => p.buffer))]);
   } catch (error) {
     postMessage({ kind: "failed", turn: asked.turn, cause: error.cause || "run", message: error.message });
   }

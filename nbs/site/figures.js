@@ -247,7 +247,7 @@ if (typeof document !== "undefined") (() => {
       root.cnb = FIGURES[root.dataset.figure](root);
     });
   }
-  window.CenterNetFigures = N;
+  window.CenterNetFigures = Object.assign(N, { ui: { node, slider, tone, set } });    // for apart.js
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();
 if (typeof module !== "undefined") module.exports = CenterNet;
