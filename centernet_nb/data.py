@@ -234,7 +234,6 @@ def _as_pil(image):
     "An image of torchvision's kinds as PIL, RGB"
     from torchvision.transforms.v2 import functional as F
     if not isinstance(image, torch.Tensor): return as_rgb(image)
-    from torchvision.transforms.v2 import functional as F
     if image.dtype != torch.uint8: image = (image*255).round().clamp(0, 255).byte()
     return as_rgb(F.to_pil_image(image.as_subclass(torch.Tensor).cpu()))
 
