@@ -3,6 +3,7 @@
     python benchmarks/text.py --folder FOLDER --set val
     python benchmarks/text.py --annotations FILE --folder PICTURES --set train --ids 5:1001:5
     python benchmarks/text.py --folder FOLDER --set train --photos 20 --model FILE
+    python benchmarks/text.py --folder FOLDER --set train --held 40
 
 Without --annotations FOLDER holds cocotext_layout.json and images/, as ICDAR 2015 does here.
 Words that cannot be read and those under 1/1024 of their photo are ignored. The intervals come
@@ -21,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from centernet_nb.detect import detect
 from centernet_nb.network import load_model
 from centernet_nb.scores import evaluate_detect, score_table
-from centernet_nb.textdata import CocoText, find_scene_text
+from centernet_nb.textdata import CocoText, find_scene_text, held_out
 
 SIZES = (1280, 720), (4000, 3000), (8000, 1000)  # of photos whose memory is told
 
@@ -44,7 +45,7 @@ def photos_of(args, **how):
     folder = args.folder if args.annotations else found[1]
     wanted = CocoText(annotations, folder, args.set, **how)
     ids = [i for i in chosen_ids(args.ids) or wanted.image_ids if i in wanted.image_ids]
-    ids = ids[: args.photos]
+    ids = held_out(ids, args.held)[1] if args.held else ids[: args.photos]
     if not ids:
         sys.exit(f"none of the photos --ids {args.ids} is in the set {args.set}")
     return CocoText(annotations, folder, args.set, image_ids=ids, **how)
@@ -133,6 +134,7 @@ def arguments(doc):
     parser.add_argument("--set", default="val", help="train or val")
     parser.add_argument("--ids", help="of photos, 1,2,3 or start:stop:step; else all")
     parser.add_argument("--photos", type=int, help="at most so many")
+    parser.add_argument("--held", type=int, help="the so many that a recipe holds out")
     parser.add_argument("--model", default="text", help="a file, or a model of the package")
     return parser
 
