@@ -38,7 +38,7 @@ def find_text(
 
 # %% ../nbs/06_train_cocotext.ipynb #2a584b87
 RECIPES = dict(generated=dict(size=160, steps=1400, batch_size=16, lr=2e-3, ema=.995),
-               real=dict(size=448, steps=3600, batch_size=6, lr=8e-4, ema=.998),
+               real=dict(size=448, steps=2900, batch_size=6, lr=8e-4, ema=.998),
                full=dict(size=512, epochs=30, batch_size=64, lr=2e-3, ema=.999,
                          batch_norm="sync", workers=8))
 
@@ -128,6 +128,7 @@ def take_fitting(
     net.load_state_dict(own | fits)
     print(f"{len(fits)} of {len(own)} tensors are those of {start}")
 
+# %% ../nbs/06_train_cocotext.ipynb #1e8713af
 def _train(dataset, valid, settings, net, out, **kwargs):
     "The loop of notebook `train` with the recipe's settings; the model is kept at `out`."
     settings = {k: v for k, v in settings.items() if k != "size"}
