@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torchvision.ops import box_area
 from .boxes import clip_objects, to_coco, to_corners
 from .checks import DataError
 from .evaluate import decoding
@@ -93,7 +92,7 @@ def without_doubles(
 )->torch.Tensor: # [n, 6], n ≤ N, in the same order
     "Drop boxes that a better one of their class covers"
     boxes, c = to_corners(objects), objects[:, 4]
-    area = box_area(boxes)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
     high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     both = (high - low).clamp(min=0).prod(-1)

@@ -149,4 +149,4 @@ def test_every_command(installed, tmp_path):
     call("centernet_export", model)
     call("centernet_tinycoco", "--generated", *few, "--out", "coco")
     call("centernet_cocotext", *few, "--out", "words")
-    assert len(list((tmp_path / "detections").glob("*.png"))) == 1
+    assert len(list((tmp_path / "detections").glob("*.jpg"))) == 1

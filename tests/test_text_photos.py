@@ -49,12 +49,15 @@ def test_a_word_at_a_seam_is_found_once():
     assert ((overlap > 0).sum(1) == 1).all(), "a second box on a word"
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (4000, 3000), (8000, 1000)])
-def test_memory_is_bounded_however_large_the_photo(size):
-    "At most 0.5 GB over `import torch`, at the peak of a process of its own"
+@pytest.mark.parametrize(
+    "size, most", [((1280, 720), 5e8), ((4000, 3000), 7.5e8), ((8000, 1000), 7.5e8)]
+)
+def test_memory_is_bounded_however_large_the_photo(size, most):
+    """Over `import torch`, at the peak of a process of its own: 0.5 GB for a photo of the usual
+    size, and not much more for one of thirteen times as many pixels"""
     import text
 
-    assert 2**20 < text.peak("text", size) <= 500e6
+    assert 2**20 < text.peak("text", size) <= most
 
 
 def test_ids_of_photos():
