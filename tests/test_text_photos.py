@@ -53,8 +53,8 @@ def test_a_word_at_a_seam_is_found_once():
     "size, most", [((1280, 720), 5e8), ((4000, 3000), 7.5e8), ((8000, 1000), 7.5e8)]
 )
 def test_memory_is_bounded_however_large_the_photo(size, most):
-    """Over `import torch`, at the peak of a process of its own: 0.5 GB for a photo of the usual
-    size, and not much more for one of thirteen times as many pixels"""
+    """Over `import torch`, at the peak of a process of its own: 0.5 GB for a usual photo,
+    and not much more for one of thirteen times as many pixels"""
     import text
 
     assert 2**20 < text.peak("text", size) <= most
