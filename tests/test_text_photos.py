@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from centernet_nb.boxes import iou
 from centernet_nb.cocotext import find_text
-from centernet_nb.detect import looks
+from centernet_nb.detect import all_looks
 from centernet_nb.network import load_model
 from centernet_nb.textdata import CocoText
 from centernet_nb.textlayout import layout_to_coco
@@ -32,7 +32,7 @@ def photos(tmp_path_factory):
 def test_a_word_at_a_seam_is_found_once():
     "Black words on white, one on each edge of a tile and some between, in a long photo"
     hw, font = (700, 2800), ImageFont.load_default(64)
-    places = looks(hw, 1280, 2.0, tiled=True)[1:]
+    places = all_looks(hw, 1280, 2.0, tiled=True)[1:]
     scale = places[0].scale[1]
     edges = sorted({-p.shift[1] / scale + d / scale for p in places for d in (0, 1024)})
     picture = Image.new("RGB", hw[::-1], "white")
