@@ -159,7 +159,7 @@ def download(
     pup = pooch.Pooch(path=path.parent, base_url="", registry={path.name: known_hash},
                       urls={path.name: _check_url(url, allow_http)}, retry_if_failed=retries)
     try:
-        if path.is_file() and _wrong(path, verify): path.unlink()
+        if path.is_file() and _wrong(path, verify): path.unlink(missing_ok=True)
         return Path(pup.fetch(path.name, downloader=receive))
     except (_Hopeless, ValueError, OSError) as e:
         raise DownloadError(f"{url} could not be fetched: {_reason(e)}") from e

@@ -108,10 +108,10 @@ def _show_any_name():
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")
 
-def _flush():
+def _flush(last=""):
     "Standard output to its end: a closed pipe (`| head`) or a full disk says so here, once"
     try:
-        if sys.stdout: sys.stdout.flush()
+        if sys.stdout: print(end=last, flush=True)
     except OSError as e:
         with suppress(OSError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OSError(f"what it prints cannot be written: {e.strerror}") from None
@@ -120,7 +120,7 @@ def _because(e):
     "What to say of an error"
     if isinstance(e, CenterNetError): return str(e)
     if not isinstance(e, OSError): return _unforeseen(e)
-    try: _flush()
+    try: _flush("" if e.filename else "\n")     # unbuffered, a failed line is gone: another
     except OSError as said: return str(said)
     return f"{e.filename}: {e.strerror}" if e.filename else str(e)
 

@@ -233,6 +233,7 @@ def child(*args):
     return subprocess.Popen(
         [sys.executable, "-c", FETCH, *map(str, args)],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         cwd=Path(args[1]).parent,
     )
 
@@ -244,7 +245,8 @@ def test_two_processes(tmp_path):
     slow = lambda h, body: (time.sleep(0.5), h.send(200, body))
     with Server({"file.bin": BODY}, **{"file.bin": [slow, slow]}) as s:
         both = [child(s.url("file.bin"), tmp_path / "file.bin") for _ in range(2)]
-        assert [int(c.communicate(timeout=600)[0]) for c in both] == [len(BODY)] * 2
+        said = [c.communicate(timeout=600) for c in both]
+    assert [out.strip() for out, _ in said] == [b"%d" % len(BODY)] * 2, said
     assert (tmp_path / "file.bin").read_bytes() == BODY and os.listdir(tmp_path) == [
         "file.bin"
     ]

@@ -159,8 +159,10 @@ def shell(name, *argv, **kwargs):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_standard_output_on_a_full_disk(there):
-    "One line and status 1; the file lies there"
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_on_a_full_disk(there, monkeypatch, unbuffered):
+    "One line and status 1; the file lies there, unless the first line could not be said"
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = shell("centernet_detect", *COMMANDS["detect"][1:], stdout=full)
     lines = done.stderr.splitlines()
