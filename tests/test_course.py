@@ -30,6 +30,7 @@ from centernet_nb.modelfile import save_model
 from centernet_nb.network import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
+SOAK = bool(os.environ.get("SOAK"))
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +136,31 @@ def test_cut_lines_are_gone(built):
             assert not found, f"{path.name} still has {found}"
 
 
+def test_last_cell_writes_the_package(built):
+    "Of each lesson; there is no nbdev in the students' repository to do it"
+    for path in sorted((built / "student" / "nbs").glob("0*.ipynb")):
+        sources = [notebook.source(c) for c in notebook.read(path)["cells"]]
+        assert "from course.export import export" in sources[-1], path.name
+        assert not any("nbdev_export" in s for s in sources), path.name
+
+
 def test_what_stays_behind(built):
     names = {p.name for p in (built / "student").rglob("*")}
     for word in ("deeper", "tests", "benchmarks", "site", "answers.py", "wrongs.py"):
         assert word not in names, word
     for path in (built / "student" / "nbs").glob("*.ipynb"):
         assert "<details>" not in path.read_text(encoding="utf-8"), f"answers in {path.name}"
+
+
+def test_mutants_lose_points(built):
+    """Fifty changes, always the same, lose points; of those that a lesson's proofs notice and
+    that lose none (options and refusals that no task asks for) there is at most one in five"""
+    tool = ROOT / "tests" / "course_mutants.py"
+    done = python(ROOT, tool, built, *([] if SOAK else ["--sample", "50"]))
+    found = json.loads(done.stdout.splitlines()[-1])
+    noticed = found["noticed"]
+    assert found["lost"] >= 50, done.stderr[-2000:]
+    assert len(noticed) <= 0.2 * (found["lost"] + len(noticed)), noticed
 
 
 def travelling(built):
@@ -397,7 +417,6 @@ SMALL = {
     'gaussian = "adaptive", seed = 5',
     "text": 'size = 128, steps = 2, batch_size = 2, lr = 1e-3, gaussian = "ellipse", seed = 5',
 }
-SOAK = bool(os.environ.get("SOAK"))
 
 
 def small(toml):
