@@ -9,7 +9,7 @@ endif
 READY := $(VENV)/ready
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test test-short lesson export test-nbdev3 docs readme lab bench race ablations mutants course soak help
+.PHONY: run test test-short lesson export test-nbdev3 test-nbgrader docs readme lab bench race ablations mutants course soak help
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-14s%s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ export: $(READY) ## the package from the notebooks, and the notebooks cleaned
 
 test-nbdev3: $(READY)  ## export and two lessons under nbdev 3, in a side environment
 	$(BIN)/python tools/nbdev3.py $(VENV)/nbdev3
+
+test-nbgrader: $(READY)  ## nbgrader itself on the teacher's notebooks, in a side environment
+	NBGRADER=$(VENV)/nbgrader $(BIN)/python -m pytest -q tests/test_nbgrader.py
 
 docs: $(READY)   ## the site, in _docs
 	$(BIN)/python tools/build_docs.py

@@ -26,20 +26,20 @@ for m in pkgutil.iter_modules(centernet_nb.__path__):
 LESSONS = "nbs/01_head.ipynb", "nbs/04_nms.ipynb"
 
 
-def side_environment(folder):
-    """The Python of an environment in `folder` with nbdev 3, that sees this one's packages
-    behind its own"""
+def side_environment(folder, wanted="nbdev>=3,<4"):
+    """The Python of an environment in `folder` with `wanted`, that sees this one's packages
+    behind its own and holds only what these lack"""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-        subprocess.run([*pip, "nbdev>=3,<4"], check=True)
         where = "import sysconfig; print(sysconfig.get_path('purelib'))"
         its = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True)
         Path(its.stdout.strip(), "borrowed.pth").write_text(
             sysconfig.get_path("purelib") + "\n", encoding="utf-8"
         )
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+        subprocess.run([*pip, wanted], check=True)
         (folder / "ready").touch()
     return python
 

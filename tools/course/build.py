@@ -10,7 +10,7 @@ import configparser
 import shutil
 from pathlib import Path
 import torch
-from . import notebook
+from . import nbgrader, notebook
 from .answers import answered
 from .cases import MAKERS
 from .classroom import workflow
@@ -32,6 +32,7 @@ TRAVELS = (
     "notebook",
     "export",
     "training",
+    "points",
 )
 FASTMAPS = '''"""What the lessons borrow: parity of a kernel, both steps of decoding in one"""
 
@@ -188,13 +189,15 @@ def student(out):
     shutil.copy(ROOT / "LICENSE", out)
 
 
-def teacher(out, seed):
+def teacher(out, seed, student):
     notebooks = {p.name: edition(p) for p in lessons()}
     for name, nb in notebooks.items():
         notebook.write(nb, out / "solution" / "nbs" / name)
     write_package(out / "solution" / "centernet_nb", notebooks.values())
     write_checks(out / "hidden.pt", True, seed)
     (out / "seed.txt").write_text(f"{seed}\n", encoding="utf-8")  # of the pictures of text
+    lessons_ = {p.name: edition(p) for p in lessons()}
+    nbgrader.write(out / "nbgrader", lessons_, student, out / "hidden.pt")
     for language in LANGUAGES:
         name = "rubric.md" if language == "en" else f"rubric.{language}.md"
         (out / name).write_text(rubric(language), encoding="utf-8")
@@ -206,7 +209,7 @@ def build(out, seed):
         shutil.rmtree(out / part, ignore_errors=True)
         (out / part).mkdir(parents=True)
     student(out / "student")
-    teacher(out / "teacher", seed)
+    teacher(out / "teacher", seed, out / "student")
 
 
 def main():

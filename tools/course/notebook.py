@@ -63,37 +63,45 @@ def functions_to_cut(tree, cut, inside=False, parent=""):
             yield node, max(names, key=len).strip("."), hit
 
 
-def without_body(lines, node, name, note):
-    "`lines` with the body of one function gone, its docstring kept"
-    body = node.body
-    doc = isinstance(body[0], ast.Expr) and isinstance(
-        getattr(body[0], "value", 0), ast.Constant
-    )
-    stop = f'raise NotImplementedError("{name} is not written yet")'
-    if doc and len(body) > 1:
-        at, indent = body[0].end_lineno, " " * body[0].col_offset
-    elif (
-        body[0].lineno > node.lineno
-        and lines[body[0].lineno - 1][: body[0].col_offset].isspace()
-    ):
-        at, indent = body[0].lineno - 1, " " * body[0].col_offset
-    else:  # on the line of the colon
-        first = body[0]
-        before = lines[first.lineno - 1].encode()[: first.col_offset].decode()
-        return [*lines[: first.lineno - 1], before + stop, *lines[node.end_lineno :]]
-    notes = [indent + f"# later code uses {note}"] if note else []
-    return [*lines[:at], *notes, indent + stop, *lines[node.end_lineno :]]
+def parted(lines, node):
+    """(lines before a function's body, docstring included, its indent, its lines, lines after
+    it); a body on the line of the colon gets a line of its own"""
+    first, *rest = node.body
+    doc = isinstance(first, ast.Expr) and isinstance(getattr(first.value, "value", 0), str)
+    after, indent = lines[node.end_lineno :], " " * (node.col_offset + 4)
+    if doc and rest:
+        at, indent = first.end_lineno, " " * first.col_offset
+    elif lines[first.lineno - 1][: first.col_offset].isspace():
+        at, indent = first.lineno - 1, " " * first.col_offset
+    else:
+        line = lines[first.lineno - 1].encode()
+        head, own = (
+            part.decode() for part in (line[: first.col_offset], line[first.col_offset :])
+        )
+        body = [indent + own, *lines[first.lineno : node.end_lineno]]
+        return [*lines[: first.lineno - 1], head.rstrip()], indent, body, after
+    return lines[:at], indent, lines[at : node.end_lineno], after
 
 
-def cut_cell(text, cut, uses):
+def stub(name, indent, body):
+    return [f'{indent}raise NotImplementedError("{name} is not written yet")']
+
+
+def region(name, indent, body):
+    "The body between the marks that nbgrader looks for"
+    return [f"{indent}### BEGIN SOLUTION", *body, f"{indent}### END SOLUTION"]
+
+
+def cut_cell(text, cut, uses, instead=stub):
     "(`text` without the bodies named in `cut`, which of them were here)"
     lines, done = text.split("\n"), set()
     found = functions_to_cut(ast.parse(text), cut)
     for node, name, used in sorted(found, key=lambda f: -f[0].lineno):
         done |= used
-        owner = name.split(".")[0]
-        note = uses.get(owner, "") if name.endswith("__init__") else ""
-        lines = without_body(lines, node, name, note)
+        note = uses.get(name.split(".")[0], "") if name.endswith("__init__") else ""
+        before, indent, body, after = parted(lines, node)
+        notes = [f"{indent}# later code uses {note}"] if note else []
+        lines = [*before, *notes, *instead(name, indent, body), *after]
     return "\n".join(lines), done
 
 
@@ -124,12 +132,14 @@ def edited(nb, edits, travels):
     return nb
 
 
-def without_solutions(nb, cut, uses):
-    "The same with the bodies cut; stops where one is not found"
+def without_solutions(nb, cut, uses, instead=stub, note=lambda cell: None):
+    "The same with the bodies cut, `note` called with each such cell; all must be found"
     done = set()
     for cell in nb["cells"]:
         if cell["cell_type"] == "code" and EXPORT.search(source(cell)):
-            text, here = cut_cell(source(cell), cut, uses)
+            text, here = cut_cell(source(cell), cut, uses, instead)
+            if text != source(cell):
+                note(cell)
             done |= here
             set_source(cell, text)
     if cut - done:
