@@ -30,6 +30,7 @@ from centernet_nb.modelfile import save_model
 from centernet_nb.network import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
+SOAK = bool(os.environ.get("SOAK"))
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,15 @@ def test_enough_wrong_answers():
 def test_unusual_answers_lose_nothing(hidden, name, component, source):
     points, said = graded(hidden, component, source)
     assert points == tasks()[component]["points"], said
+
+
+def test_what_a_lesson_notices_loses_points(built):
+    "Small changes of what students write: fifty that lose points, and those met on the way"
+    sample = () if SOAK else ("--sample", 50)
+    done = python(ROOT, "tests/course_mutants.py", built, *sample)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert int(re.search(r"(\d+) lose points", done.stdout)[1]) >= 50
 
 
 # No trace of a solution
@@ -397,7 +407,6 @@ SMALL = {
     'gaussian = "adaptive", seed = 5',
     "text": 'size = 128, steps = 2, batch_size = 2, lr = 1e-3, gaussian = "ellipse", seed = 5',
 }
-SOAK = bool(os.environ.get("SOAK"))
 
 
 def small(toml):
