@@ -4,6 +4,7 @@
     python benchmarks/text.py --annotations FILE --folder PICTURES --set train --ids 5:1001:5
     python benchmarks/text.py --folder FOLDER --set train --photos 20 --model FILE
     python benchmarks/text.py --folder FOLDER --set train --held 40
+    python benchmarks/text.py --folder FOLDER --set train --photos 200 --once
 
 Without --annotations FOLDER holds cocotext_layout.json and images/, as ICDAR 2015 does here.
 Words that cannot be read and those under 1/1024 of their photo are ignored. The intervals come
@@ -115,6 +116,8 @@ def into_card(card, name, text):
 def main(args):
     torch.set_num_threads(1)
     net, photos, name = load_model(args.model), photos_of(args), Path(args.folder).name
+    if args.once:
+        net.labels["tiled"] = False
     table = score_table(evaluate_detect(net, photos), net.labels["min_confidence"])
     text = "\n".join([table, "", *costs(args.model, net, photos)])
     print(f"{Path(args.model).stem} on {name}, set {args.set}\n\n{text}\n")
@@ -141,5 +144,6 @@ def arguments(doc):
 
 if __name__ == "__main__":
     parser = arguments(__doc__)
+    parser.add_argument("--once", action="store_true", help="one look at each photo, no more")
     parser.add_argument("--card", help="model card to put the table into")
     main(parser.parse_args())

@@ -145,6 +145,14 @@ def test_cut_lines_are_gone(built):
             assert not found, f"{path.name} still has {found}"
 
 
+def test_last_cell_writes_the_package(built):
+    "Of each lesson; there is no nbdev in the students' repository to do it"
+    for path in sorted((built / "student" / "nbs").glob("0*.ipynb")):
+        sources = [notebook.source(c) for c in notebook.read(path)["cells"]]
+        assert "from course.export import export" in sources[-1], path.name
+        assert not any("nbdev_export" in s for s in sources), path.name
+
+
 def test_what_stays_behind(built):
     names = {p.name for p in (built / "student").rglob("*")}
     for word in ("deeper", "tests", "benchmarks", "site", "answers.py", "wrongs.py"):

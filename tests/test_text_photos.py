@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from centernet_nb.boxes import iou
 from centernet_nb.cocotext import find_text
-from centernet_nb.detect import all_looks
+from centernet_nb.detect import all_looks, detect
 from centernet_nb.network import load_model
 from centernet_nb.textdata import CocoText
 from centernet_nb.textlayout import layout_to_coco
@@ -47,6 +47,19 @@ def test_a_word_at_a_seam_is_found_once():
     overlap = iou(torch.tensor(truth), found[:, :4])
     assert (overlap >= 0.5).sum(1).tolist() == [1] * len(truth), overlap
     assert ((overlap > 0).sum(1) == 1).all(), "a second box on a word"
+
+
+@pytest.mark.parametrize("model", ["text", "text-fast"])
+def test_a_large_word_is_seen_from_afar(model):
+    "A sign of one word, half as high as the picture: one box, which a single look misses"
+    net, sign = load_model(model), Image.new("RGB", (640, 360), "#0a5032")
+    draw, font = ImageDraw.Draw(sign), ImageFont.load_default(170)
+    draw.text((320, 180), "EXIT", "white", font, anchor="mm")
+    x1, y1, x2, y2 = draw.textbbox((320, 180), "EXIT", font, anchor="mm")
+    truth = torch.tensor([[(y1 + y2) / 2, (x1 + x2) / 2, y2 - y1, x2 - x1]])
+    found, once = find_text(sign, net), detect(net, sign, tiled=False, suppress=True)
+    assert (iou(truth, found[:, :4]) >= 0.5).sum() == 1, found
+    assert not (iou(truth, once[:, :4]) >= 0.5).any(), once
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def edition(path):
             'load_model("text")', 'load_model("runs/text.pth")'
         )
         old, new = (
-            "import nbdev\n\nnbdev.nbdev_export()",
+            "#| eval: false\n!nbdev_export",
             "from course.export import export\n\nexport()",
         )
         notebook.set_source(cell, text.replace(old, new))
