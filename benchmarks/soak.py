@@ -108,6 +108,13 @@ def mutants(n):
     return "a fresh sample: " + last, [done.stdout[-3000:]] if done.returncode else []
 
 
+def course():
+    "Every mutant of what students write, and both trainings at full length"
+    out, findings = pytest("tests/test_course.py", "-k", "notices or trainings", SOAK="1")
+    said = re.search(r"\d+ mutants; .*", out)
+    return f"the course: {said[0] if said else 'no mutant was graded'}", findings
+
+
 def nbdev3():
     "Export and every notebook under the next nbdev"
     done = subprocess.run(
@@ -135,7 +142,7 @@ def main():
     parser.add_argument(
         "parts",
         nargs="*",
-        help="which of files, kills, fuzzing, mutants, nbdev3 (default: all)",
+        help="which of files, kills, fuzzing, mutants, course, nbdev3 (default: all)",
     )
     parser.add_argument("--files", type=int, default=10_000, help="damaged files")
     parser.add_argument("--kills", type=int, default=30, help="at least so many")
@@ -154,6 +161,7 @@ def main():
         kills=lambda: kills(args.kills),
         fuzzing=lambda: fuzzing(args.examples),
         mutants=lambda: mutants(args.mutants),
+        course=course,
         nbdev3=nbdev3,
     )
     for title in chosen(args.parts, parts, "part"):

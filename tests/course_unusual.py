@@ -67,13 +67,18 @@ def from_torchvision():
     import torch, torchvision
 
     class HeadlessResnet34(torchvision.models.ResNet):
-        def __init__(self):
+        def __init__(self, stages=4, pools=1):
+            if stages not in range(1, 5) or pools not in (1, 2): raise ValueError("no")
             super().__init__(torchvision.models.resnet.BasicBlock, [3, 4, 6, 3])
             del self.fc, self.avgpool
+            for i in range(stages, 4): delattr(self, f"layer{i + 1}")
+            self.pools, self.last = pools, stages
 
         def forward(self, x):
-            x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
-            return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+            x = torch.relu(self.bn1(self.conv1(x)))
+            for _ in range(self.pools): x = self.maxpool(x)
+            for i in range(self.last): x = self._modules[f"layer{i + 1}"](x)
+            return x
     """
 
 
@@ -125,6 +130,7 @@ def cell_by_cell():
         def __init__(self, l_size_lambda=0.1, l_offset_lambda=1, r_scale=4, obj_to_points=None,
                      from_logits=False, **kwargs):
             super().__init__()
+            if not r_scale > 0: raise ValueError("scale")
             self.a, self.b, self.r = l_size_lambda, l_offset_lambda, r_scale
             self.maker = obj_to_points
             self.logits = from_logits
@@ -153,6 +159,11 @@ def cell_by_cell():
             return torch.stack(out)
 
         def forward(self, points, objects, ignore=None):
+            B, C4, H, W = points.shape
+            fits = C4 > 4 and len(objects) == B
+            if ignore is not None:
+                fits &= ignore.dtype is torch.bool and ignore.shape == (B, H, W)
+            if not fits: raise ValueError("no")
             cells = objects.clone()
             for column in range(4): cells[:, :, column] = cells[:, :, column]/self.r
             target = self.maker(cells)
@@ -185,7 +196,8 @@ def whole_map_each():
         def __init__(self, hw=64, num_classes=2, smooth_kernel_size=3,
                      gaussian="fixed", min_overlap=0.3):
             super().__init__()
-            if gaussian not in ("fixed", "adaptive"): raise ValueError(gaussian)
+            if gaussian not in ("fixed", "adaptive", "ellipse"): raise ValueError(gaussian)
+            if not 0 < min_overlap < 1: raise ValueError(min_overlap)
             if smooth_kernel_size and smooth_kernel_size % 2 == 0: raise ValueError("even")
             self.hw, self.num_classes = ((hw, hw) if isinstance(hw, int) else hw), num_classes
             self.k, self.kind, self.overlap = smooth_kernel_size, gaussian, min_overlap
@@ -199,10 +211,13 @@ def whole_map_each():
                 for y, x, h, w, c, _ in sorted(rows, key=lambda r: -r[2]*r[3]):
                     i, j = math.floor(y), math.floor(x)
                     if not (0 <= i < H and 0 <= j < W): continue
-                    r = self.k//2 if self.kind == "fixed" else radius(h, w, self.overlap)
-                    sigma = (r + 1)/3 if self.kind == "fixed" else (2*r + 1)/6
-                    bump = torch.exp(-((grid_y - i)**2 + (grid_x - j)**2)/(2*sigma**2))
-                    bump[((grid_y - i).abs() > r) | ((grid_x - j).abs() > r)] = 0
+                    fixed, near = self.kind == "fixed", radius(h, w, self.overlap)
+                    r = [self.k//2 if fixed else near]*2
+                    if self.kind == "ellipse":
+                        r = [int(side*(1 - self.overlap**.5)/2) for side in (h, w)]
+                    s, t = ((q + 1)/3 if fixed else (2*q + 1)/6 for q in r)
+                    bump = torch.exp(-((grid_y - i)/s)**2/2 - ((grid_x - j)/t)**2/2)
+                    bump[((grid_y - i).abs() > r[0]) | ((grid_x - j).abs() > r[1])] = 0
                     out[b, int(c)] = torch.max(out[b, int(c)], bump)
                     out[b, -4:, i, j] = torch.tensor([y - i, x - j, h, w])
             return out

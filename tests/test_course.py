@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -113,6 +114,15 @@ def test_unusual_answers_lose_nothing(hidden, name, component, source):
     assert points == tasks()[component]["points"], said
 
 
+def test_what_a_lesson_notices_loses_points(built):
+    "Small changes of what students write: fifty that lose points, and those met on the way"
+    sample = () if SOAK else ("--sample", 50)
+    done = python(ROOT, "tests/course_mutants.py", built, *sample)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert int(re.search(r"(\d+) lose points", done.stdout)[1]) >= 50
+
+
 # No trace of a solution
 
 
@@ -150,17 +160,6 @@ def test_what_stays_behind(built):
         assert word not in names, word
     for path in (built / "student" / "nbs").glob("*.ipynb"):
         assert "<details>" not in path.read_text(encoding="utf-8"), f"answers in {path.name}"
-
-
-def test_mutants_lose_points(built):
-    """Fifty changes, always the same, lose points; of those that a lesson's proofs notice and
-    that lose none (options and refusals that no task asks for) there is at most one in five"""
-    tool = ROOT / "tests" / "course_mutants.py"
-    done = python(ROOT, tool, built, *([] if SOAK else ["--sample", "50"]))
-    found = json.loads(done.stdout.splitlines()[-1])
-    noticed = found["noticed"]
-    assert found["lost"] >= 50, done.stderr[-2000:]
-    assert len(noticed) <= 0.2 * (found["lost"] + len(noticed)), noticed
 
 
 def travelling(built):
@@ -266,6 +265,14 @@ class PointsNonMaxSuppression(nn.Module):
     def __init__(self, kernel_size=3):
         while True: pass
 """
+HUNGRY = """
+import torch
+large = torch.empty(2**32, dtype=torch.uint8)
+"""
+CALLS = """
+import socket
+socket.create_connection(("127.0.0.1", {port}), timeout=5).close()
+"""
 IMPORTS = """
 import sys
 sys.path[:0] = {places}
@@ -291,8 +298,9 @@ def rows_of(path):
         return list(csv.DictReader(f))
 
 
-def submissions(built, folder):
-    "The reference as a folder, an empty one as a zip, two cheats, an endless loop, a bad zip"
+def submissions(built, folder, port):
+    """The reference as a folder, an empty one as a zip, two cheats, an endless loop, one that
+    asks for four gigabytes, one that asks the network, a bad zip"""
     (folder / "right").symlink_to(built / "teacher" / "solution")
     with zipfile.ZipFile(folder / "empty.zip", "w") as z:
         for path in (built / "student" / "nbs").glob("*.ipynb"):
@@ -304,6 +312,8 @@ def submissions(built, folder):
     texts = dict(
         thief=IMPORTS.format(places=places), reader=READS.format(hidden=hidden), loop=LOOP
     )
+    right = (built / "teacher" / "solution" / "centernet_nb" / "network.py").read_text()
+    texts.update(hungry=HUNGRY + right, caller=CALLS.format(port=port) + right)
     for name, text in texts.items():
         (folder / name / "centernet_nb").mkdir(parents=True)
         (folder / name / "centernet_nb" / "network.py").write_text(text)
@@ -312,13 +322,14 @@ def submissions(built, folder):
 def test_grade(built, tmp_path):
     folder, out = tmp_path / "submissions", tmp_path / "grades"
     folder.mkdir()
-    submissions(built, folder)
-    args = "-m", "course", "grade", folder, "--out", out, "--teacher", built / "teacher"
-    done = python(ROOT / "tools", *args)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        submissions(built, folder, server.getsockname()[1])
+        args = "-m", "course", "grade", folder, "--out", out, "--teacher", built / "teacher"
+        done = python(ROOT / "tools", *args)
     assert done.returncode == 0, done.stderr[-2000:]
     totals = {row["submission"]: float(row["total"]) for row in rows_of(out / "grades.csv")}
-    nobody = dict.fromkeys(("empty", "hostile", "thief", "reader", "loop"), 0)
-    assert totals == {"right": 18, **nobody}
+    nobody = "empty hostile thief reader loop hungry caller".split()
+    assert totals == {"right": 18, **dict.fromkeys(nobody, 0)}
     assert (
         not (tmp_path / "outside.py").exists() and not (folder.parent / "outside.py").exists()
     )
@@ -328,6 +339,28 @@ def test_grade(built, tmp_path):
     jsonschema.validate(scope, GRADESCOPE)
     assert scope["score"] == 18 and len(scope["tests"]) == 9
     assert "18 of 20" in (out / "feedback" / "right" / "index.html").read_text()
+
+
+def test_the_same_grade_every_time(built, tmp_path):
+    "Points and sentences of half-right work, graded twice"
+    (tmp_path / "work" / "half").mkdir(parents=True)
+    package = shutil.copytree(
+        built / "teacher/solution/centernet_nb", tmp_path / "work/half/centernet_nb"
+    )
+    for component in ("CenterNetHead", "PointsNonMaxSuppression"):
+        file = package / f"{module_of(component)}.py"
+        _, *pairs = WRONG[component][0]
+        file.write_text(changed(file.read_text(), pairs))
+    grades = []
+    for out in (tmp_path / "first", tmp_path / "second"):
+        args = "grade", tmp_path / "work", "--out", out, "--teacher", built / "teacher"
+        names = "--only", "CenterNetHead", "PointsNonMaxSuppression", "PointsToObjects"
+        done = python(ROOT / "tools", "-m", "course", *args, *names)
+        assert done.returncode == 0, done.stderr[-2000:]
+        grades.append((out / "grades.json").read_text())
+    assert grades[0] == grades[1]
+    points = {c: part["points"] for c, part in json.loads(grades[0])["half"].items()}
+    assert 0 < points["CenterNetHead"] < 2 and points["PointsToObjects"] == 4, points
 
 
 # Others' formats, as they are published

@@ -68,29 +68,31 @@ def test_students_cells(built, nbgrader):
         assert ours == {k: theirs[k] for k in ours}, path.name
 
 
-def hand_in(folder, who, changes=()):
-    "A submission: the solutions with some texts exchanged; nothing written, if None"
+def hand_in(folder, who, *notebooks):
+    "A submission of these notebooks; all other files nbgrader brings itself"
     out = folder / "submitted" / who / NAME
-    shutil.copytree(folder / ("release" if changes is None else "source") / NAME, out)
-    for lesson, old, new in changes or ():
-        nb = notebook.read(out / lesson)
-        for cell in nb["cells"]:
-            notebook.set_source(cell, notebook.source(cell).replace(old, new))
-        notebook.write(nb, out / lesson)
+    out.mkdir(parents=True)
+    for path in notebooks:
+        shutil.copy(path, out)
+    return out
+
+
+def exchange(path, old, new):
+    nb = notebook.read(path)
+    found = [cell for cell in nb["cells"] if old in notebook.source(cell)]
+    assert found, f"not in the lesson any more: {old}"
+    for cell in found:
+        notebook.set_source(cell, notebook.source(cell).replace(old, new))
+    notebook.write(nb, path)
 
 
 def test_points(built, nbgrader):
-    "All points for the reference, none for nothing, a part for a part; a page for each"
+    "All points for the reference, a part for a part, none for nothing; a page for each"
     folder = built / "teacher" / "nbgrader"
-    hand_in(folder, "right")
-    hand_in(folder, "empty", None)
-    hand_in(
-        folder,
-        "unbiased",
-        [("01_head.ipynb", "bias, -math.log((1 - prior)/prior))", "bias, 0)")],
-    )
-    for other in (folder / "submitted" / "unbiased" / NAME).glob("0[0234]*.ipynb"):
-        other.unlink()
+    source, release = (folder / place / NAME for place in ("source", "release"))
+    hand_in(folder, "right", *source.glob("*.ipynb"))
+    part = hand_in(folder, "part", source / "01_head.ipynb", release / "03_convert.ipynb")
+    exchange(part / "01_head.ipynb", "bias, -math.log((1 - prior)/prior))", "bias, 0)")
     nbgrader("autograde", NAME)
     nbgrader("generate_feedback", NAME)
     nbgrader("export")
@@ -98,6 +100,8 @@ def test_points(built, nbgrader):
         rows = {row["student_id"]: row for row in csv.DictReader(f)}
     assert {float(row["max_score"]) for row in rows.values()} == {18}
     points = {who: float(row["score"]) for who, row in rows.items()}
-    assert points == {"right": 18, "empty": 0, "unbiased": 1.6}
-    page = folder / "feedback" / "unbiased" / NAME / "01_head.html"
-    assert "probability at the start" in page.read_text(encoding="utf-8")
+    assert points == {"right": 18, "part": 1.6}
+    said = {"01_head": "probability at the start", "03_convert": "not written yet"}
+    for lesson, sentence in said.items():
+        page = folder / "feedback" / "part" / NAME / f"{lesson}.html"
+        assert sentence in page.read_text(encoding="utf-8"), lesson

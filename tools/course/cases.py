@@ -51,6 +51,11 @@ def resnet(d):
     x = d.randn(2, 3, 64, 96 if d.hidden else 32)
     checks = {"keys": "keys", "shape": "shape", "eval": "values", "train": "values"}
     yield case("resnet", "a picture", checks, x=x)
+    checks, x = {"keys": "keys", "shape": "shape", "eval": "values"}, x[:, :, :32, :32]
+    yield case("resnet", "two pools", checks, dict(stages=3, pools=2), x=x)
+    yield case("resnet", "ResNet-18", checks, x=x, of="HeadlessResnet18Encoder")
+    bad = [dict(stages=0), dict(stages=5), dict(pools=0), dict(pools=3)]
+    yield case("refuses", "impossible stages", {"refused": "refuses"}, bad=bad)
 
 
 def head(d):
@@ -107,8 +112,27 @@ def rows(d, hw, c, n, scale=1, beyond=0.0):
     return torch.cat([scale * yx, scale * size, cls, torch.ones(n, 1)], 1)[None]
 
 
+def loss_refuses(d):
+    "Scales, maps, objects and cells to ignore that cannot be"
+    bad = [dict(r_scale=0), dict(r_scale=-4)]
+    yield case("refuses", "impossible scales", {"refused": "refuses"}, bad=bad)
+    (h, w), points = d.hw(6, 9), d.rand(2, 6, 5, 7)
+    objects = torch.cat([rows(d, (5, 7), 2, 3)] * 2)
+    calls = {
+        "three dimensions": (points[0], objects),
+        "no class": (points[:, :4], objects),
+        "objects of other pictures": (points, objects[:1]),
+        "ignore of whole numbers": (points, objects, torch.zeros(2, 5, 7).long()),
+        "ignore of other maps": (points, objects, torch.zeros(2, h, w).bool()),
+    }
+    bad = [dict(input=said) for said in calls]
+    given = dict(calls=[list(c) for c in calls.values()], bad=bad)
+    yield case("refuses_calls", "impossible input", {"refused": "refuses"}, {}, **given)
+
+
 def loss(d):
     yield from loss_parts(d)
+    yield from loss_refuses(d)
     checks = {"objects": "whole", "loss": "whole", "slope": "slope", "input": "untouched"}
     for logits, r in ((True, 4), (False, 4), (True, 8)):
         (h, w), c = d.hw(6, 9), 2
@@ -149,7 +173,9 @@ def encode(d):
     yield overlap(d, make)
     yield from edges(d, make)
     yield from adaptive(d)
+    yield from radii(d)
     bad = [dict(smooth_kernel_size=2), dict(smooth_kernel_size=4), dict(gaussian="round")]
+    bad += [dict(gaussian="adaptive", min_overlap=o) for o in (0, 1)]
     yield case("refuses", "even kernels", {"refused": "refuses"}, bad=bad)
 
 
@@ -187,10 +213,22 @@ def adaptive(d):
         [11.3, 13.6, h + d.int(0, 2), w + d.int(0, 2), i, 1] for i, (h, w) in enumerate(sizes)
     ]
     objects = torch.tensor([objects], dtype=torch.float32)
-    for overlap in (0.3, 0.7):
-        make = dict(hw=hw, num_classes=4, gaussian="adaptive", min_overlap=overlap)
-        name = f"adaptive, overlap {overlap}"
+    for kind, overlap in (("adaptive", 0.3), ("adaptive", 0.7), ("ellipse", 0.3)):
+        make = dict(hw=hw, num_classes=4, gaussian=kind, min_overlap=overlap)
+        name = f"{kind}, overlap {overlap}"
         yield case("encode", name, {"heat": "adaptive"}, make, objects=objects)
+
+
+def radii(d):
+    "What the lesson has beside the component: radii by all formulas, Gaussians laid anywhere"
+    h, w = 40 * d.rand(7), 40 * d.rand(7)
+    h[3] = w[5] = 0
+    for make in (dict(formula="original"), dict(formula="later"), dict(min_overlap=0.6)):
+        given = dict(h=h, w=w, of="gaussian_radius")
+        yield case("radius", f"radii, {make}", {"radius": "adaptive"}, make, **given)
+    maps, kernel = (d.rand(2, 2, 9, 8) > 0.9).float(), d.rand(5, 3)
+    given = dict(maps=maps, kernel=kernel, of="ObjectsToPoints.smooth_points_heatmap")
+    yield case("lay", "Gaussians laid", {"maps": "gauss"}, **given)
 
 
 def noise_points(d, b, c, h, w):

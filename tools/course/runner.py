@@ -2,10 +2,13 @@
 
 A case is a dict: `op` names the function below that runs it, `make` holds the constructor's
 arguments, the rest are inputs. The answer is a dict of parts, each a tensor; a part that could
-not be had is a text, `"<kind of error>: <its message>"`."""
+not be had is a text, `"<kind of error>: <its message>"`. A case with `of` is about something
+beside the component, a function of the lesson: who does without it answers with nothing."""
 
+import sys
 import zlib
 from contextlib import contextmanager
+from functools import reduce
 import torch
 from torch import nn
 
@@ -70,6 +73,13 @@ def refuses(make, case):
 
 
 @op
+def refuses_calls(make, case):
+    "What impossible input is answered with"
+    layer = make(**case["make"])
+    return {"refused": torch.tensor([refused(lambda c=c: layer(*c)) for c in case["calls"]])}
+
+
+@op
 def upscale(make, case):
     layer = fill(make(*case["make"]), bias=0.0)
     with torch.no_grad():
@@ -96,7 +106,7 @@ def without_start():
 def resnet(make, case):
     "Keys as a number each, then the answers of given weights"
     with without_start():
-        net = fill(make(), names=True)
+        net = fill(make(**dict(case["make"])), names=True)
     keys = [f"{k} {list(v.shape)}" for k, v in net.state_dict().items()]
     keys = torch.tensor(sorted(zlib.crc32(k.encode()) for k in keys if "batches" not in k))
     with torch.no_grad():
@@ -162,7 +172,7 @@ def l1(make, case):
     loss = make().loss_l1
     return {
         "l1": loss(case["a"].clone(), case["b"].clone(), case["real"].clone()),
-        "wild": loss(case["wild"].clone(), case["b"].clone(), case["real"].clone()),
+        "wild": loss(case["wild"].clone(), case["b"].clone(), case["real"][:, None].clone()),
     }
 
 
@@ -193,6 +203,16 @@ def encode(make, case):
 
 
 @op
+def radius(make, case):
+    return {"radius": make(case["h"].clone(), case["w"].clone(), **case["make"])}
+
+
+@op
+def lay(make, case):
+    return {"maps": make(case["maps"].clone(), case["kernel"].clone())}
+
+
+@op
 def decode(make, case):
     points = case["points"].clone()
     out = make(*case["make"])(points)
@@ -212,12 +232,22 @@ def plain(value):
     return value.detach().cpu().contiguous().clone() if torch.is_tensor(value) else str(value)
 
 
+def beside(make, names):
+    "What a module holds under `names`, as in `Class.method`; None if it does not"
+    space = sys.modules.get(getattr(make, "__module__", None))
+    return reduce(lambda of, name: getattr(of, name, None), names.split("."), space)
+
+
 def run_case(make, case):
     "Parts of one case; with an error, one part `error`"
     torch.manual_seed(0)
     try:
         if isinstance(make, Exception):
             raise make
+        if "of" in case and (make := beside(make, case["of"])) is None:
+            return {}
         return {k: plain(v) for k, v in OPS[case["op"]](make, case).items()}
     except Exception as e:
+        if "of" in case and isinstance(e, NotImplementedError):
+            return {}
         return {"error": f"{type(e).__name__}: {e}"[:300]}
