@@ -44,7 +44,7 @@ def zeros_between():
 
 
 @unusual("UpscaleTwiceLayer")
-def with_a_bias():
+def as_a_sequence():
     """
     from torch import nn
 
@@ -56,7 +56,7 @@ def with_a_bias():
             if kernel_size + output_padding != 2 + 2*padding:
                 raise ValueError("no")
             sizes = in_channels, out_channels, kernel_size, 2, padding, output_padding
-            up = nn.ConvTranspose2d(*sizes)
+            up = nn.ConvTranspose2d(*sizes, bias=False)
             super().__init__(up, nn.BatchNorm2d(out_channels), nn.ReLU())
     """
 
@@ -160,13 +160,15 @@ def cell_by_cell():
 
         def forward(self, points, objects, ignore=None):
             B, C4, H, W = points.shape
-            fits = C4 > 4 and len(objects) == B
+            fits = C4 > 4 and len(objects) == B and (objects[..., 2:4] >= 0).all()
+            fits = fits and (objects[..., 4] < C4 - 4).all()
             if ignore is not None:
                 fits &= ignore.dtype is torch.bool and ignore.shape == (B, H, W)
             if not fits: raise ValueError("no")
             cells = objects.clone()
             for column in range(4): cells[:, :, column] = cells[:, :, column]/self.r
             target = self.maker(cells)
+            if target.shape != points.shape: raise ValueError("maps")
             C = points.shape[1] - 4
             real = target[:, :C].max(1).values == 1
             n = torch.tensor([1 + sum(row[5].item() for row in rows) for rows in objects])

@@ -7,6 +7,7 @@ import random
 import torch
 
 SEED = 20  # of the cases that travel
+CLASS = torch.tensor([0, 0, 0, 0, 1, 0])  # the class in a row
 
 
 class Draw:
@@ -38,7 +39,7 @@ def case(op, id, checks, make=(), **inputs):
 def upscale(d):
     i, o, (h, w) = d.int(2, 4), d.int(5, 7), d.hw(4, 6)
     x = d.randn(2, i, h, w)
-    checks = {"shape": "doubles", "eval": "values", "train": "values"}
+    checks = {"shape": "doubles", "eval": "values", "train": "values", "numbers": "values"}
     for sizes in ((4, 1, 0), (3, 1, 1), (2, 0, 0), (6, 2, 0)):
         yield case("upscale", f"kernel {sizes}", checks, [i, o, *sizes], x=x)
     names = "in_channels", "out_channels", "kernel_size", "padding", "output_padding"
@@ -54,6 +55,12 @@ def resnet(d):
     checks, x = {"keys": "keys", "shape": "shape", "eval": "values"}, x[:, :, :32, :32]
     yield case("resnet", "two pools", checks, dict(stages=3, pools=2), x=x)
     yield case("resnet", "ResNet-18", checks, x=x, of="HeadlessResnet18Encoder")
+    for pools in (1, 2):
+        make, of = dict(stages=3, pools=pools), "HeadlessResnet"
+        yield case("widths", f"widths, {pools} pools", {"widths": "shape"}, make, of=of)
+    x, checks = d.randn(2, 4, 6, 8), {"eval": "values"}
+    for make in ([4, 6, 1], [4, 4, 2]):
+        yield case("block", f"a block {make}", checks, make, x=x, of="BasicBlock")
     bad = [dict(stages=0), dict(stages=5), dict(pools=0), dict(pools=3)]
     yield case("refuses", "impossible stages", {"refused": "refuses"}, bad=bad)
 
@@ -116,18 +123,20 @@ def loss_refuses(d):
     "Scales, maps, objects and cells to ignore that cannot be"
     bad = [dict(r_scale=0), dict(r_scale=-4)]
     yield case("refuses", "impossible scales", {"refused": "refuses"}, bad=bad)
-    (h, w), points = d.hw(6, 9), d.rand(2, 6, 5, 7)
-    objects = torch.cat([rows(d, (5, 7), 2, 3)] * 2)
+    points, objects = d.rand(2, 6, 5, 7), torch.cat([rows(d, (5, 7), 2, 3)] * 2)
     calls = {
         "three dimensions": (points[0], objects),
         "no class": (points[:, :4], objects),
+        "maps that the target does not have": (points[..., 1:], objects),
         "objects of other pictures": (points, objects[:1]),
+        "a height below 0": (points, objects * torch.tensor([1, 1, -1, 1, 1, 1])),
+        "class 2 of 2": (points, objects * torch.tensor([1, 1, 1, 1, 0, 1]) + 2 * CLASS),
         "ignore of whole numbers": (points, objects, torch.zeros(2, 5, 7).long()),
-        "ignore of other maps": (points, objects, torch.zeros(2, h, w).bool()),
+        "ignore of other maps": (points, objects, torch.zeros(2, 7, 5).bool()),
     }
     bad = [dict(input=said) for said in calls]
-    given = dict(calls=[list(c) for c in calls.values()], bad=bad)
-    yield case("refuses_calls", "impossible input", {"refused": "refuses"}, {}, **given)
+    given = dict(calls=[list(c) for c in calls.values()], bad=bad, target=d.rand(2, 6, 5, 7))
+    yield case("loss_refuses", "impossible input", {"refused": "refuses"}, **given)
 
 
 def loss(d):
@@ -135,7 +144,7 @@ def loss(d):
     yield from loss_refuses(d)
     checks = {"objects": "whole", "loss": "whole", "slope": "slope", "input": "untouched"}
     for logits, r in ((True, 4), (False, 4), (True, 8)):
-        (h, w), c = d.hw(6, 9), 2
+        (h, w), c = d.hw(6, 9), 1 if r == 8 else 2
         objects = torch.cat([rows(d, (h, w), c, n, r) for n in (3, 3)])
         objects[1, 2] = 0  # a padding row
         objects[0, 1, 0] = -9.0  # its centre is off the map
@@ -174,6 +183,7 @@ def encode(d):
     yield from edges(d, make)
     yield from adaptive(d)
     yield from radii(d)
+    yield from beside(d)
     bad = [dict(smooth_kernel_size=2), dict(smooth_kernel_size=4), dict(gaussian="round")]
     bad += [dict(gaussian="adaptive", min_overlap=o) for o in (0, 1)]
     yield case("refuses", "even kernels", {"refused": "refuses"}, bad=bad)
@@ -220,15 +230,29 @@ def adaptive(d):
 
 
 def radii(d):
-    "What the lesson has beside the component: radii by all formulas, Gaussians laid anywhere"
+    "What the lesson has beside the component: radii by all formulas"
     h, w = 40 * d.rand(7), 40 * d.rand(7)
-    h[3] = w[5] = 0
+    h[3] = w[5] = h[6] = w[6] = 0
     for make in (dict(formula="original"), dict(formula="later"), dict(min_overlap=0.6)):
         given = dict(h=h, w=w, of="gaussian_radius")
         yield case("radius", f"radii, {make}", {"radius": "adaptive"}, make, **given)
+    sizes = dict(h=8.0, w=9.0)
+    bad = [dict(min_overlap=0.0, **sizes), dict(min_overlap=1.0, **sizes)]
+    bad += [dict(formula="best", **sizes)]
+    checks, given = {"refused": "refuses"}, dict(bad=bad, of="gaussian_radius")
+    yield case("refuses", "radii that cannot be", checks, **given)
+
+
+def beside(d):
+    "What else the lesson has beside the component: kernels, Gaussians laid anywhere, cells"
+    for make in ([7], [(7, 3), (2.0, 0.5)]):
+        yield case("kernel", f"kernel {make}", {"kernel": "gauss"}, make, of="gaussian_kernel")
     maps, kernel = (d.rand(2, 2, 9, 8) > 0.9).float(), d.rand(5, 3)
     given = dict(maps=maps, kernel=kernel, of="ObjectsToPoints.smooth_points_heatmap")
-    yield case("lay", "Gaussians laid", {"maps": "gauss"}, **given)
+    yield case("lay", "Gaussians laid", {"maps": "gauss", "one": "gauss"}, **given)
+    objects = torch.tensor([[[-0.1, 5.0]], [[2.0, 1e30]]])
+    given = dict(objects=objects, of="ObjectsToPoints.compute_objects_locations")
+    yield case("cells", "cells far off", {"cells": "cells"}, **given)
 
 
 def noise_points(d, b, c, h, w):
@@ -249,6 +273,8 @@ def decode(d):
     yield case("decode", "ten best", {"rows": "order"}, [10, 0.1], points=many)
     checks = {"rows": "floor", "input": "untouched"}
     yield case("decode", "floor", checks, [30, 0.93], points=many.float())
+    exact = dict(points=one)  # its peak is 0.8125
+    yield case("decode", "at the threshold", {"rows": "floor"}, [3, 0.8125], **exact)
     nothing = many.float() * torch.tensor([0.5] * C + [1.0] * 4)[:, None, None]
     yield case("decode", "nothing", {"rows": "floor"}, [4, 0.6], points=nothing)
     small = noise_points(d, 2, 2, 1, 2)

@@ -73,9 +73,9 @@ def refuses(make, case):
 
 
 @op
-def refuses_calls(make, case):
-    "What impossible input is answered with"
-    layer = make(**case["make"])
+def loss_refuses(make, case):
+    "What impossible input of the loss is answered with"
+    layer = make(obj_to_points=lambda objects: case["target"].clone())
     return {"refused": torch.tensor([refused(lambda c=c: layer(*c)) for c in case["calls"]])}
 
 
@@ -85,7 +85,9 @@ def upscale(make, case):
     with torch.no_grad():
         evaluated = layer.eval()(case["x"].clone())
         trained = layer.train()(case["x"].clone())
-    return {"shape": shape_of(evaluated), "eval": evaluated, "train": trained}
+    numbers = torch.tensor(sum(p.numel() for p in layer.parameters()))
+    shape = shape_of(evaluated)
+    return {"shape": shape, "eval": evaluated, "train": trained, "numbers": numbers}
 
 
 @contextmanager
@@ -203,13 +205,36 @@ def encode(make, case):
 
 
 @op
+def block(make, case):
+    net = fill(make(*case["make"]), names=True).eval()
+    with torch.no_grad():
+        return {"eval": net(case["x"].clone())}
+
+
+@op
+def widths(make, case):
+    return {"widths": torch.tensor(make(**case["make"]).maps_widths)}
+
+
+@op
+def cells(make, case):
+    return {"cells": torch.stack(list(make(case["objects"].clone())))}
+
+
+@op
+def kernel(make, case):
+    return {"kernel": make(*case["make"])}
+
+
+@op
 def radius(make, case):
     return {"radius": make(case["h"].clone(), case["w"].clone(), **case["make"])}
 
 
 @op
 def lay(make, case):
-    return {"maps": make(case["maps"].clone(), case["kernel"].clone())}
+    one, kernel = case["maps"][0, 0].clone(), case["kernel"].clone()
+    return {"maps": make(case["maps"].clone(), kernel), "one": make(one, kernel)}
 
 
 @op

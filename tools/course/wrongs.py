@@ -14,6 +14,7 @@ UPSCALE = [
     ("up_no_norm", "self.relu(self.bn(self.conv(x)))", "self.relu(self.conv(x))"),
     ("up_no_relu", "self.relu(self.bn(self.conv(x)))", "self.bn(self.conv(x))"),
     ("up_order", "self.relu(self.bn(self.conv(x)))", "self.bn(self.relu(self.conv(x)))"),
+    ("up_bias", "*size, bias=False)", "*size)"),
     ("up_accepts", "if padding < 0 or grows != 2:", "if padding < 0:"),
 ]
 
