@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import io
 import os
-import signal
 import stat
 import subprocess
 import sys
@@ -267,7 +266,7 @@ def test_killed(tmp_path):
         run = child(s.url("file.bin"), tmp_path / "file.bin")
         while not any(p.stat().st_size >= 0 for p in tmp_path.iterdir()):
             time.sleep(0.02)
-        run.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        run.kill()
         run.communicate()
         assert not (tmp_path / "file.bin").exists()
         assert download(s.url("file.bin"), tmp_path / "file.bin").read_bytes() == BODY

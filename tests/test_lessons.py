@@ -110,7 +110,10 @@ def test_stored_figures_are_small():
 
 
 BY = "https://creativecommons.org/licenses/by/"
-SOURCES = {"2.0": "https://www.flickr.com/photo", "4.0": "https://(rrc.cvc.uab.es|cocodataset.org)"}
+SOURCES = {
+    "2.0": "https://www.flickr.com/photo",
+    "4.0": "https://(rrc.cvc.uab.es|cocodataset.org)",
+}
 LOADS = r"find_tinycoco|train_2017_small|icdar2015|site/(samples|figures|hero|own)\S*\.jpg"
 
 
