@@ -12,6 +12,7 @@ home, lib = cfg["git_url"], cfg["lib_path"]
 site = cfg["doc_host"] + cfg["doc_baseurl"]
 readme = (HERE / "README.md").read_text(encoding="utf-8")
 LINK = r"(!?)\[([^][]*)\]\((?!https?:|#|mailto:)([^)\s]+)\)"
+IMG = r'(<img [^>]*?src=")(?!https?:)'
 
 
 def absolute(match):
@@ -21,11 +22,12 @@ def absolute(match):
     return f"{picture}[{text}]({home}/{kind}/{cfg['branch']}/{target})"
 
 
+raw = f"{home}/raw/{cfg['branch']}/"
 setup(
     name=cfg["lib_name"],
     version=cfg["version"],
     description=cfg["description"],
-    long_description=re.sub(LINK, absolute, readme),
+    long_description=re.sub(IMG, rf"\1{raw}", re.sub(LINK, absolute, readme)),
     long_description_content_type="text/markdown",
     author=cfg["author"],
     author_email=cfg["author_email"],

@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 from .checks import DataError, DownloadError
-from .fetch import cache_dir, download, extract, file_hash, online
+from .fetch import cache_dir, download, extract, online
 
 # %% ../nbs/toolbox/photos.ipynb #5ccfd76e
 TINYCOCO = "https://codeload.github.com/chongruo/tiny-coco/zip/HEAD"
@@ -46,10 +46,11 @@ def _tinycoco_in(root):
 
 def _fetch_tinycoco(root):
     "Download TinyCoco to `root`: whatever lies where, each file is known by its checksum"
+    import pooch
     archive = download(TINYCOCO, root/"tiny-coco.zip", size_limit=200_000_000, retries=3)
     def known(name): return Path(name).name in TINYCOCO_SHA256
     for file in extract(archive, root/"unpacked", size_limit=1_000_000_000, only=known):
-        if file_hash(file) != TINYCOCO_SHA256[file.name]: continue
+        if pooch.file_hash(file) != TINYCOCO_SHA256[file.name]: continue
         place = root/("train_2017_small" if file.suffix == ".jpg" else "")/file.name
         place.parent.mkdir(exist_ok=True)
         os.replace(file, place)

@@ -3,7 +3,6 @@ answers 404 and 503"""
 
 import io
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -204,7 +203,7 @@ def test_resumes_after_kill(source, tmp_path):
             if len(list(tmp_path.glob("*.jpg"))) >= 5:
                 break
             time.sleep(0.05)
-        run.send_signal(signal.SIGKILL)
+        run.kill()
         run.wait()
         done = {p.name for p in tmp_path.glob("*.jpg")}
         assert 5 <= len(done) < 24

@@ -233,7 +233,7 @@ def test_spoilt_annotations(toy, tmp_path, policy):
                 + text[rng.randrange(len(text)) :]
             )
         file.write_text(text)
-        start = time.monotonic()
+        start = time.process_time()
         try:
             d = CocoObjects(folder, file, size=64, on_bad=policy)
             for i in range(len(d)):
@@ -247,7 +247,7 @@ def test_spoilt_annotations(toy, tmp_path, policy):
             read += 1
         except DataError:
             pass
-        slowest = max(slowest, time.monotonic() - start)
+        slowest = max(slowest, time.process_time() - start)
     assert read > FUZZ // 20 and slowest < 5
     print(
         f"{FUZZ} spoilt annotation files ({policy}): {read} read, {FUZZ - read} refused, "
@@ -286,14 +286,14 @@ def test_spoilt_jpegs(toy, tmp_path):
             else:
                 raw[at:at] = rng.randbytes(rng.randrange(1, 40))
         (tmp_path / "a.jpg").write_bytes(raw)
-        start = time.monotonic()
+        start = time.process_time()
         try:
             image = open_image(tmp_path / "a.jpg", at_least=rng.choice((None, (20, 20))))
             assert image.mode == "RGB" and max(image.size) <= pictures.MAX_SIDE
             read += 1
         except DataError as e:
             assert "a.jpg" in str(e) and str(tmp_path) not in str(e)
-        slowest = max(slowest, time.monotonic() - start)
+        slowest = max(slowest, time.process_time() - start)
     assert slowest < 10
     print(
         f"{FUZZ} spoilt pictures: {read} read, {FUZZ - read} refused, slowest {slowest:.2f} s"

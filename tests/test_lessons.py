@@ -107,3 +107,31 @@ def test_stored_figures_are_small():
     sizes = {f"{name} [{i}]": sum(map(len, pictures(c))) for name, i, c in drawn()}
     assert sum(sizes.values()) <= 8_000_000, f"{sum(sizes.values()):,} bytes in all"
     assert max(sizes.values()) <= 250_000, max(sizes, key=sizes.get)
+
+
+BY = "https://creativecommons.org/licenses/by/"
+SOURCES = {
+    "2.0": "https://www.flickr.com/photo",
+    "4.0": "https://(rrc.cvc.uab.es|cocodataset.org)",
+}
+LOADS = r"find_tinycoco|train_2017_small|icdar2015|site/(samples|figures|hero|own)\S*\.jpg"
+
+
+def test_photos_are_credited_where_they_are_shown():
+    "Wherever a licence is named, its text and the place where the photo comes from are linked"
+    for path in FILES:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join(source(c) for c in cells if c["cell_type"] == "markdown")
+        told = [v for v in SOURCES if re.search(rf"\bCC BY {v}", text)]
+        for version in told:
+            found = f"{BY}{version}/" in text and re.search(SOURCES[version], text)
+            assert found, f"{path.name}: no link for CC BY {version}"
+        shows = re.search(LOADS, text) or any(map(pictures, cells))
+        if shows and re.search(LOADS, "\n".join(map(source, cells))):
+            assert told, f"{path.name} shows photos and names no licence"
+
+
+def test_every_photo_on_the_home_page_has_its_credit():
+    text = (NBS.parent / "README.md").read_text(encoding="utf-8")
+    photos = re.findall(r"nbs/site/[\w/]+\.jpg", text)
+    assert len(photos) >= 3 and text.count(f"{BY}4.0/") == len(photos)

@@ -83,7 +83,8 @@ def test_metadata(built):
     assert {"Documentation", "Source", "Issues", "Changelog"} <= addresses
     assert "Programming Language :: Python :: 3.13" in m.get_all("Classifier")
     assert not any(r.startswith("fastcore<") for r in m.get_all("Requires-Dist"))
-    links = re.findall(r"\]\(([^)]+)\)", m.get_payload())
+    links = re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)", m.get_payload())
+    links = ["".join(pair) for pair in links]
     assert len(links) > 10 and all(re.match("https?:|#", link) for link in links), links
 
 

@@ -99,6 +99,16 @@ def test_detections_are_cut():
     assert abs(result.ap - 1) < 1e-9
 
 
+@pytest.mark.parametrize("allowed, ap", [(5, 0), (6, 1 / 6)])
+def test_so_many_objects_count(allowed, ap):
+    "Five false boxes before the right one: COCO's own tool never counts fewer than ten"
+    false = [[8.0 + 8 * n, 8, 6, 6, 0, 0.9] for n in range(5)]
+    found = [rows(*false, [32, 40, 20, 20, 0, 0.5])]
+    data = Items([item([32, 40, 20, 20, 0, 1])])
+    result = evaluate(None, data, max_objects=allowed, predictions=found)
+    assert math.isclose(result.ap, ap, abs_tol=1e-9)
+
+
 def test_equal_scores_stay_together():
     "A right and a false detection of one score: no threshold has the one without the other"
     data = Items([item([32, 32, 20, 20, 0, 1])])

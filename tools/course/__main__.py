@@ -6,6 +6,7 @@ python -m course check train      the two trainings: they are run, kept in train
 python -m course grade FOLDER     every submission in a folder (teachers)"""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from .table import LANGUAGES
@@ -37,6 +38,8 @@ def main():
         judge = train if args.tasks == ["train"] else check
         share = judge(args.root, args.tasks, args.language)
         sys.exit(args.strict and share < 1)
+    elif not hasattr(os, "fork"):
+        parser.error("grading forks, which Windows cannot: grade on Linux, macOS or in WSL")
     else:
         from .grade import grade
 
