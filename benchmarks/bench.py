@@ -443,9 +443,10 @@ def default_run(folder, classes=None):
     return job, Run(data, network_for(r), criterion_for(r), settings, DEVICE)
 
 
-def step_stages(folder, rounds=3, classes=None):
+def step_stages(folder, rounds=3, classes=None, criterion=None):
     """Milliseconds of each stage of a step of `default_run`, with its share of the looks at
-    held-out pictures (none with other `classes` than theirs): a dict a round"""
+    held-out pictures (none with other `classes` than theirs): a dict a round. Another
+    `criterion` than its own: the loss's way back counts as the network's"""
     from torch.optim.swa_utils import AveragedModel
     from centernet_nb.batches import Samples
     from centernet_nb.fastloss import SparseLoss
@@ -454,6 +455,7 @@ def step_stages(folder, rounds=3, classes=None):
     from centernet_nb.trainer import LOOKS
 
     job, run = default_run(folder, classes)
+    run.criterion = criterion or run.criterion
     run.train_mode()
     batches, look = iter(run.loader()), {}
     work = SimpleNamespace(step=lambda: run.step(run.take(next(batches))))

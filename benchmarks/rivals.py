@@ -3,9 +3,11 @@ under ONNX Runtime), on the same photos
 
     python benchmarks/rivals.py --folder FOLDER --set val      (as for text.py)
     python benchmarks/rivals.py --folder FOLDER --set train --photos 20
+    python benchmarks/rivals.py --folder FOLDER --set val --card centernet_nb/models/text.md
 
-Both run in one process of a side environment (made in runs/rivals, or in --environment), which
+All run in one process of a side environment (made in runs/rivals, or in --environment), which
 has RapidOCR and borrows torch, numpy and ONNX Runtime from this one; on one core, in turns.
+The results of a whole set go into rivals.json, and as a table into the card, if one is named.
 
 Words: IoU 0.5 with a readable word. RapidOCR's detector finds lines, so its whole pipeline,
 which parts lines into words, stands beside. Lines: words, and whatever a contestant found, are
@@ -13,7 +15,8 @@ joined by one rule, `joined`; unreadable words belong to their line. Pixels: sha
 readable words' area that is covered, and of the area claimed, what is text; polygons where
 there are some. Words that cannot be read or are under 1/1024 of the photo count neither way.
 `own` is the threshold that a contestant comes with, `best` the one at which its F1 is highest
-on these photos, chosen alike for all."""
+on these photos, chosen alike for all. Seconds are the processor's for a photo, from its file
+to what is found, the median of twenty."""
 
 import argparse
 import os
@@ -23,9 +26,10 @@ import sys
 import sysconfig
 from pathlib import Path
 import numpy as np
-from common import ROOT, RUNS, clock
-from text import arguments, photos_of
+from common import HERE, ROOT, RUNS, clock, keep, kept, machine
+from text import arguments, into_card, photos_of
 
+TABLE = HERE / "rivals.json"
 WHEEL = "rapidocr>=3.10,<4"  # its models come inside
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
@@ -50,12 +54,11 @@ def environment(folder):
 class Ours:
     "`detect` with the model's defaults, which is what `centernet_detect` calls"
 
-    name = "centernet_nb"
-
     def __init__(self, model):
         from centernet_nb.modelfile import find_model
         from centernet_nb.network import load_model
 
+        self.name = f"`{model}` of this package"
         self.net, self.bytes = load_model(model), find_model(model).stat().st_size
         self.own = self.net.labels["min_confidence"]
 
@@ -197,11 +200,10 @@ def scores_of(truth, found, threshold, lines=False):
 
 
 def both_rules(truth, found, own, lines=False):
-    "Precision, recall, F1 at the own threshold; F1 and threshold at the best one"
-    each = {t: scores_of(truth, found, t, lines)[2] for t in THRESHOLDS}
+    "Precision, recall and F1 at the own threshold; the best F1 and its threshold"
+    each = {float(t): scores_of(truth, found, t, lines)[2] for t in THRESHOLDS}
     best = max(each, key=each.get)
-    precision, recall, f1 = scores_of(truth, found, own, lines)
-    return f"{f1:.2f} ({precision:.2f}, {recall:.2f})", f"{each[best]:.2f} at {best:.2f}"
+    return dict(own=scores_of(truth, found, own, lines), best=(each[best], round(best, 2)))
 
 
 def painted(hw, polygons):
@@ -242,17 +244,39 @@ def seconds(contestants, paths):
 
 
 def row_of(c, photos, paths, time):
-    "A contestant's line of the table"
+    "What is kept of a contestant"
     words, lines = zip(*map(c.found, paths))
-    truths = Photos(photos), Photos(photos, lines=True)
-    cells = [*both_rules(truths[0], words, c.own), *both_rules(truths[1], lines, c.own, True)]
-    p, r, f = pixels(photos, lines, c.own)
-    cells += [f"{f:.2f} ({p:.2f}, {r:.2f})", f"{time:.2f}", f"{c.bytes / 1e6:.1f}"]
-    return f"| {c.name} | " + " | ".join(cells) + " |"
+    return dict(
+        name=c.name,
+        threshold=c.own,
+        words=both_rules(Photos(photos), words, c.own),
+        lines=both_rules(Photos(photos, lines=True), lines, c.own, True),
+        pixels=pixels(photos, lines, c.own),
+        seconds=time,
+        megabytes=c.bytes / 1e6,
+    )
+
+
+def line_of(row):
+    "A contestant's line of the table"
+    three = lambda p, r, f: f"{f:.2f} ({p:.2f}, {r:.2f})"
+    cells = [row["name"]]
+    for what in ("words", "lines"):
+        f1, at = row[what]["best"]
+        cells += [three(*row[what]["own"]), f"{f1:.2f} at {at:.2f}"]
+    cells += [three(*row["pixels"]), f"{row['seconds']:.2f}", f"{row['megabytes']:.1f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def table_of(result):
+    "The table, in Markdown"
+    head = "words, own", "words, best", "lines, own", "lines, best", "pixels", "CPU s", "MB"
+    rows = map(line_of, result["rows"])
+    return "\n".join(["| | " + " | ".join(head) + " |", "|:--|" + "--:|" * 7, *rows])
 
 
 def compare(args):
-    "In the side environment: the table"
+    "In the side environment: what is kept"
     import torch
 
     if hasattr(os, "sched_setaffinity"):
@@ -260,27 +284,26 @@ def compare(args):
     torch.set_num_threads(1)
     photos = photos_of(args)
     paths = [photos.path(i) for i in range(len(photos))]
-    contestants = Ours(args.model), RapidDetector(), RapidPipeline()
+    contestants = *map(Ours, args.model.split(",")), RapidDetector(), RapidPipeline()
     timed = seconds(contestants, paths[:20])
-    print(f"{len(photos)} photos, set {args.set}; F1 (precision, recall), IoU 0.5\n")
-    head = [
-        "",
-        "words, own",
-        "words, best",
-        "lines, own",
-        "lines, best",
-        "pixels",
-        "CPU s",
-        "MB",
-    ]
-    print("| " + " | ".join(head) + " |\n|:--|" + "--:|" * 7)
-    for c, time in zip(contestants, timed):
-        print(row_of(c, photos, paths, time), flush=True)
+    rows = [row_of(c, photos, paths, time) for c, time in zip(contestants, timed)]
+    return dict(photos=len(photos), machine=machine(), rows=rows)
+
+
+def inside(args):
+    "In the side environment: measure, keep, print"
+    result, name = compare(args), f"{Path(args.folder).name} {args.set}"
+    print(f"{result['photos']} photos of {name}; F1 (precision, recall), IoU 0.5\n")
+    print(table_of(result))
+    if not (args.photos or args.ids or args.held):  # a look at some is no result
+        keep(TABLE, kept(TABLE, {}) | {name: result})
+    if args.card:
+        into_card(args.card, f"rivals, {name}", table_of(result))
 
 
 def main(args):
     if args.inside:
-        return compare(args)
+        return inside(args)
     python = environment(Path(args.environment).absolute())
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [python, __file__, *sys.argv[1:], "--inside"]
@@ -289,6 +312,8 @@ def main(args):
 
 if __name__ == "__main__":
     parser = arguments(__doc__)
+    parser.set_defaults(model="text,text-fast")
+    parser.add_argument("--card", help="model card to put the table into")
     parser.add_argument("--environment", default=str(RUNS / "rivals"))
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     main(parser.parse_args())
