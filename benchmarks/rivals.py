@@ -7,7 +7,8 @@ under ONNX Runtime), on the same photos
 
 All run in one process of a side environment (made in runs/rivals, or in --environment), which
 has RapidOCR and borrows torch, numpy and ONNX Runtime from this one; on one core, in turns.
-The results of a whole set go into rivals.json, and as a table into the card, if one is named.
+The results of a whole set go into rivals.json, and as a table into the card, if one is named;
+with --stored nothing is measured, and the table is of what rivals.json has.
 
 Words: IoU 0.5 with a readable word. RapidOCR's detector finds lines, so its whole pipeline,
 which parts lines into words, stands beside. Lines: words, and whatever a contestant found, are
@@ -290,30 +291,40 @@ def compare(args):
     return dict(photos=len(photos), machine=machine(), rows=rows)
 
 
-def inside(args):
-    "In the side environment: measure, keep, print"
-    result, name = compare(args), f"{Path(args.folder).name} {args.set}"
+def show(result, args, name):
+    "Print the table, and put it into the card"
     print(f"{result['photos']} photos of {name}; F1 (precision, recall), IoU 0.5\n")
     print(table_of(result))
-    if not (args.photos or args.ids or args.held):  # a look at some is no result
-        keep(TABLE, kept(TABLE, {}) | {name: result})
     if args.card:
         into_card(args.card, f"rivals, {name}", table_of(result))
 
 
-def main(args):
-    if args.inside:
-        return inside(args)
+def outside(args):
+    "`inside`, in the side environment; its exit status"
     python = environment(Path(args.environment).absolute())
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [python, __file__, *sys.argv[1:], "--inside"]
-    sys.exit(subprocess.run(command, env=env).returncode)
+    return subprocess.run([python, __file__, *sys.argv[1:], "--inside"], env=env).returncode
+
+
+def main(args):
+    name, stored = f"{Path(args.folder).name} {args.set}", kept(TABLE, {})
+    if args.stored:
+        if name not in stored:
+            sys.exit(f"{TABLE.name} has no {name!r}; there are {', '.join(stored)}")
+        return show(stored[name], args, name)
+    if not args.inside:
+        sys.exit(outside(args))
+    result = compare(args)
+    if not (args.photos or args.ids or args.held):  # a look at some is no result
+        keep(TABLE, stored | {name: result})
+    show(result, args, name)
 
 
 if __name__ == "__main__":
     parser = arguments(__doc__)
     parser.set_defaults(model="text,text-fast")
     parser.add_argument("--card", help="model card to put the table into")
+    parser.add_argument("--stored", action="store_true", help="what rivals.json has")
     parser.add_argument("--environment", default=str(RUNS / "rivals"))
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     main(parser.parse_args())

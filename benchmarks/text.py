@@ -5,6 +5,7 @@
     python benchmarks/text.py --folder FOLDER --set train --photos 20 --model FILE
     python benchmarks/text.py --folder FOLDER --set train --held 40
     python benchmarks/text.py --folder FOLDER --set train --photos 200 --once
+    python benchmarks/text.py --folder FOLDER --set train --photos 200 --once --zoom 1
 
 Without --annotations FOLDER holds cocotext_layout.json and images/, as ICDAR 2015 does here.
 Words that cannot be read and those under 1/1024 of their photo are ignored. The intervals come
@@ -113,11 +114,17 @@ def into_card(card, name, text):
     path.write_text(f"{first}{found}{text}\n{end}", encoding="utf-8")
 
 
+def without(args):
+    "What of a model's own way of looking is changed"
+    changed = dict(tiled=False if args.once else None, zoom=args.zoom)
+    changed["suppress"] = False if args.doubles else None
+    return {name: value for name, value in changed.items() if value is not None}
+
+
 def main(args):
     torch.set_num_threads(1)
     net, photos, name = load_model(args.model), photos_of(args), Path(args.folder).name
-    if args.once:
-        net.labels["tiled"] = False
+    net.labels.update(without(args))
     table = score_table(evaluate_detect(net, photos), net.labels["min_confidence"])
     text = "\n".join([table, "", *costs(args.model, net, photos)])
     print(f"{Path(args.model).stem} on {name}, set {args.set}\n\n{text}\n")
@@ -145,5 +152,9 @@ def arguments(doc):
 if __name__ == "__main__":
     parser = arguments(__doc__)
     parser.add_argument("--once", action="store_true", help="one look at each photo, no more")
+    parser.add_argument("--zoom", type=float, help="times a photo is enlarged at most")
+    parser.add_argument(
+        "--doubles", action="store_true", help="with --once: boxes that cover each other stay"
+    )
     parser.add_argument("--card", help="model card to put the table into")
     main(parser.parse_args())

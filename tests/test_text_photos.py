@@ -2,9 +2,11 @@
 it"""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,15 @@ def test_memory_is_bounded_however_large_the_photo(size, most):
     assert 2**20 < text.peak("text", size) <= most
 
 
+def test_a_look_without_what_a_model_brings():
+    import text
+
+    asked = lambda **how: SimpleNamespace(**dict(once=False, zoom=None, doubles=False) | how)
+    assert text.without(asked()) == {}
+    assert text.without(asked(once=True, zoom=1.0)) == dict(tiled=False, zoom=1)
+    assert text.without(asked(once=True, doubles=True)) == dict(tiled=False, suppress=False)
+
+
 def test_ids_of_photos():
     import text
 
@@ -136,6 +147,20 @@ def test_rivals_are_scored_alike(photos):
     half = [[((p + p[[1, 1, 2, 2]]) / 2, c) for p, c in rows] for rows in true]
     precision, recall, _ = pixels(photos, half, 0.5)
     assert precision > 0.95 and 0.4 < recall < 0.6
+
+
+def test_the_card_has_the_rivals_that_are_kept(tmp_path):
+    "What `rivals.py --stored --card` would write stands there"
+    card, copy = ROOT / "centernet_nb/models/text.md", tmp_path / "text.md"
+    told = card.read_text(encoding="utf-8")
+    without = re.sub(r"(?s)(<!-- rivals.*? -->\n).*?(<!-- end)", r"\1\2", told)
+    assert without != told
+    copy.write_text(without, encoding="utf-8")
+    command = [sys.executable, ROOT / "benchmarks/rivals.py", "--stored", "--card", copy]
+    subprocess.run([*command, "--folder", "icdar2015_full"], check=True, capture_output=True)
+    assert copy.read_text(encoding="utf-8") == told
+    other = subprocess.run([*command, "--folder", "no"], capture_output=True, text=True)
+    assert other.returncode == 1 and "rivals.json has no 'no val'" in other.stderr
 
 
 def test_the_made_annotations_are_cocotexts():
